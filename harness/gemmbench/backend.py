@@ -1,0 +1,162 @@
+"""The Backend contract, and how a name becomes a backend.
+
+A backend is a plain class: no base class, no registration call. It is only ever imported inside
+a worker process, so this module resolves specs to locations without importing them.
+"""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from gemmbench.errors import GemmbenchError, did_you_mean
+from gemmbench.machine import Machine
+from gemmbench.problem import Conv2d, Problem
+from gemmbench.space import Config, SearchSpace
+
+ENTRY_POINT_GROUP = "gemmbench.backends"
+
+Array = NDArray[Any]
+Operands = Mapping[str, Array]
+"""Row-major, 64-byte aligned arrays: `a` (m, k), `b` (k, n) for a Gemm; `x` (batch, in), `w`
+(out, in) for a Linear; `x` (N, C, H, W), `w` (K, C/groups, R, S) for a Conv2d; and `out`, the
+array to write. Inputs are not to be written."""
+
+
+class Prepared(Protocol):
+    """A contender ready to run: everything allocated, packed and compiled.
+
+    Optional attributes: `synchronize()` waits for a device; `workspace_bytes: int` is memory
+    beyond operands and output; `stages: Mapping[str, Callable[[], None]]` are the parts of one
+    call in order, each callable alone; `flops: int` are the operations the algorithm itself
+    executes, where they differ from the direct method's.
+    """
+
+    def run(self) -> object:
+        """Compute the problem once from the operands as they are now. Timed."""
+
+    def output(self) -> Array:
+        """The answer of the last `run()`: `operands["out"]` or a copy from a device. Not timed."""
+
+
+class Backend(Protocol):
+    """A library or a kernel family. Third-party imports live inside the methods.
+
+    Optional: `algorithms(problem) -> Mapping[str, Sequence[str]]`, each algorithm's name with
+    the weights it takes ("plain", "prepared"), default one algorithm with plain weights;
+    `library() -> str`, which library, version and kernel really runs; `sources() ->
+    Iterable[Path]`, the files whose change makes stored winners stale (default: the module).
+    A backend named with an option (`blas:mkl`) gets it as the only argument of its constructor.
+    """
+
+    name: str
+
+    def unavailable(self) -> str | None:
+        """Why it can't run here and the command that mends it; None if it can."""
+
+    def supports(self, problem: Problem) -> str | None:
+        """None, or why it can't compute this problem."""
+
+    def search_space(
+        self, problem: Problem, machine: Machine, choice: Config
+    ) -> SearchSpace | None:
+        """What can be tuned for `choice` (its "algorithm", "weights", "threads"); None if nothing."""
+
+    def prepare(self, problem: Problem, config: Config, operands: Operands) -> Prepared:
+        """Allocate, pack and compile. `config` holds a point of the search space and `choice`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a backend's class is: an entry point with its option, an import path, or a file."""
+
+    module: str  # dotted name, or the path of a .py file
+    attribute: str
+    option: str = ""
+
+
+def installed_backends() -> dict[str, str]:
+    """Names of the backends that installed packages register, each with its 'module:Class'."""
+    return {point.name: point.value for point in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def locate_backend(spec: str, folder: Path | None = None) -> Location:
+    """Where `spec` points; nothing is imported. A relative file is looked up in `folder`.
+
+    Raises GemmbenchError, naming what is allowed, for a spec that is none of 'numba',
+    'blas:mkl', 'my_pkg.kernels:MyGemm', './my_kernel.py:MyGemm'.
+    """
+    left, colon, right = spec.rpartition(":") if ".py:" in spec else spec.partition(":")
+    installed = installed_backends()
+    if left.endswith(".py"):
+        path = (folder or Path.cwd()) / left
+        if not path.is_file():
+            raise GemmbenchError(f"backend {spec!r}: there is no file {path}.")
+        if not right.isidentifier():
+            raise GemmbenchError(f"backend {spec!r}: name its class, as in {left}:MyGemm.")
+        return Location(str(path.resolve()), right)
+    if left in installed:
+        module, _, attribute = installed[left].partition(":")
+        return Location(module, attribute, right)
+    if colon and right.isidentifier() and all(part.isidentifier() for part in left.split(".")):
+        return Location(left, right)
+    if spec.endswith(".py"):
+        raise GemmbenchError(f"backend {spec!r}: name its class, as in {spec}:MyGemm.")
+    raise GemmbenchError(
+        f"backend {spec!r} is unknown.{did_you_mean(left, installed)} Your own kernel is named "
+        "by file (./my_kernel.py:MyGemm) or by import path (my_pkg.kernels:MyGemm)."
+    )
+
+
+def load_backend(location: Location) -> Backend:
+    """An instance of the backend at `location`. Only a worker calls this: it imports code.
+
+    Raises GemmbenchError if the class is not there or lacks a method of the contract.
+    """
+    module = _import(location.module)
+    make: Callable[..., Backend] | None = getattr(module, location.attribute, None)
+    if make is None:
+        raise GemmbenchError(
+            f"{location.module}: there is no {location.attribute!r}."
+            f"{did_you_mean(location.attribute, [n for n in vars(module) if n[:1].isupper()])}"
+        )
+    backend = make(location.option) if location.option else make()
+    missing = [
+        name
+        for name in ("unavailable", "supports", "search_space", "prepare")
+        if not callable(getattr(backend, name, None))
+    ]
+    if missing:
+        raise GemmbenchError(
+            f"{location.module}:{location.attribute} lacks {', '.join(missing)}: "
+            "a backend defines name, unavailable, supports, search_space and prepare."
+        )
+    return backend
+
+
+def algorithms(backend: Backend, problem: Problem) -> dict[str, tuple[str, ...]]:
+    """Each algorithm that `backend` offers for `problem`, with the weights it takes."""
+    offered = getattr(backend, "algorithms", None)
+    if offered is None:
+        return {"conv" if isinstance(problem, Conv2d) else "gemm": ("plain",)}
+    return {str(name): tuple(weights) for name, weights in offered(problem).items()}
+
+
+def _import(module: str) -> Any:
+    if not module.endswith(".py"):
+        return importlib.import_module(module)
+    path = Path(module)
+    sys.path.insert(0, str(path.parent))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise GemmbenchError(f"{path}: Python cannot import it.")
+    loaded = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = loaded
+    spec.loader.exec_module(loaded)
+    return loaded

@@ -1,0 +1,55 @@
+"""Raw timings and where they came from. Statistics are derived (`stats.py`), never stored instead."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One timed block: `seconds` for `loops` calls, in fresh process `process`, in race round `round`."""
+
+    seconds: float
+    loops: int
+    process: int = 0
+    round: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """All timed blocks of one contender, in the order they were taken."""
+
+    samples: tuple[Sample, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.samples)
+
+    def __add__(self, other: "Measurement") -> "Measurement":
+        return Measurement(self.samples + other.samples)
+
+    def processes(self) -> list[int]:
+        """Numbers of the fresh processes that were measured, ascending."""
+        return sorted({sample.process for sample in self.samples})
+
+    def seconds_per_call(self, process: int | None = None) -> NDArray[np.float64]:
+        """Seconds a call of each block, of one process or of all."""
+        return np.array(
+            [s.seconds / s.loops for s in self.samples if process in (None, s.process)],
+            dtype=np.float64,
+        )
+
+
+def measurement_to_data(measurement: Measurement) -> list[list[float]]:
+    """Rows of [seconds, loops, process, round]."""
+    return [[s.seconds, s.loops, s.process, s.round] for s in measurement.samples]
+
+
+def measurement_from_data(rows: list[list[Any]]) -> Measurement:
+    """The measurement that `measurement_to_data` wrote."""
+    return Measurement(tuple(Sample(float(a), int(b), int(c), int(d)) for a, b, c, d in rows))
+
+
+Stages = Mapping[str, float]  # stage name -> median seconds of one call's share

@@ -1,0 +1,132 @@
+"""What can be tuned: named axes, constraints between them, and a default that needs no search.
+
+Constraints say which axes they read, so enumeration prunes a branch as soon as those are bound
+and never walks the full product.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from gemmbench.errors import GemmbenchError
+
+Value = int | str | bool
+Config = Mapping[str, Value]
+AxisKind = Literal["ordered", "pow2", "categorical", "boolean"]
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One knob. `ordered` values have a sense of near and far, `pow2` is near in log2."""
+
+    name: str
+    values: tuple[Value, ...]
+    kind: AxisKind = "ordered"
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """A rule over the axes it names: `holds` is called with their values, in that order."""
+
+    name: str
+    axes: tuple[str, ...]
+    holds: Callable[..., bool]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSpace:
+    """All configs worth trying for one problem. Raises GemmbenchError if `default` is not valid."""
+
+    axes: tuple[Axis, ...]
+    default: Config
+    constraints: tuple[Constraint, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [axis.name for axis in self.axes]
+        for axis in self.axes:
+            if self.default.get(axis.name) not in axis.values:
+                raise GemmbenchError(
+                    f"search space: default {axis.name}={self.default.get(axis.name)!r} "
+                    f"is not on its axis {list(axis.values)}."
+                )
+        for constraint in self.constraints:
+            unknown = set(constraint.axes) - set(names)
+            if unknown:
+                raise GemmbenchError(
+                    f"search space: constraint {constraint.name!r} reads {sorted(unknown)}, "
+                    f"the axes are {names}."
+                )
+        broken = self.rejected_by(self.default)
+        if broken:
+            raise GemmbenchError(f"search space: the default config breaks {broken!r}.")
+
+    def __iter__(self) -> Iterator[dict[str, Value]]:
+        """Every valid config, in the order of the axes."""
+        yield from self._extend({}, 0)
+
+    def __contains__(self, config: object) -> bool:
+        """Whether `config` is on every axis, has no other key and breaks no constraint."""
+        return (
+            isinstance(config, Mapping)
+            and set(config) == {axis.name for axis in self.axes}
+            and all(config[axis.name] in axis.values for axis in self.axes)
+            and self.rejected_by(config) is None
+        )
+
+    def size(self) -> int:
+        """How many valid configs there are."""
+        return sum(1 for _ in self)
+
+    def rejected_by(self, config: Config) -> str | None:
+        """Name of the first constraint that `config` breaks; None if it is valid."""
+        for constraint in self.constraints:
+            if not constraint.holds(*(config[name] for name in constraint.axes)):
+                return constraint.name
+        return None
+
+    def _extend(self, config: dict[str, Value], depth: int) -> Iterator[dict[str, Value]]:
+        if depth == len(self.axes):
+            yield dict(config)
+            return
+        axis = self.axes[depth]
+        bound = {*config, axis.name}
+        due = [c for c in self.constraints if axis.name in c.axes and bound.issuperset(c.axes)]
+        for value in axis.values:
+            config[axis.name] = value
+            if all(c.holds(*(config[name] for name in c.axes)) for c in due):
+                yield from self._extend(config, depth + 1)
+        del config[axis.name]
+
+
+def space_to_data(space: SearchSpace) -> dict[str, Any]:
+    """`space` as JSON-able data: its axes, its default, and every valid config as value indices.
+
+    Constraints are code and stay in the worker; what they leave over is what crosses the pipe.
+    """
+    where = [{value: i for i, value in enumerate(axis.values)} for axis in space.axes]
+    return {
+        "axes": [[axis.name, list(axis.values), axis.kind] for axis in space.axes],
+        "default": dict(space.default),
+        "valid": [
+            [where[i][config[axis.name]] for i, axis in enumerate(space.axes)] for config in space
+        ],
+    }
+
+
+def space_from_data(data: Mapping[str, Any]) -> SearchSpace:
+    """The space that `space_to_data` wrote, its constraints replaced by what is valid."""
+    axes = tuple(Axis(name, tuple(values), kind) for name, values, kind in data["axes"])
+    valid = [tuple(axes[i].values[at] for i, at in enumerate(row)) for row in data["valid"]]
+    return SearchSpace(axes, data["default"], tuple(_listed(axes, valid)))
+
+
+def _listed(axes: Sequence[Axis], valid: Sequence[tuple[Value, ...]]) -> Iterator[Constraint]:
+    """One constraint a prefix of the axes, so that enumeration of a listed space prunes too."""
+    names = tuple(axis.name for axis in axes)
+    for depth in range(1, len(axes) + 1):
+        prefixes = {row[:depth] for row in valid}
+
+        def holds(*row: Value, prefixes: set[tuple[Value, ...]] = prefixes) -> bool:
+            return row in prefixes
+
+        yield Constraint("listed", names[:depth], holds)
