@@ -6,6 +6,7 @@ a worker process, so this module resolves specs to locations without importing t
 
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from gemmbench.problem import Conv2d, Problem
 from gemmbench.space import Config, SearchSpace
 
 ENTRY_POINT_GROUP = "gemmbench.backends"
+METHODS = ("unavailable", "supports", "search_space", "prepare")
 
 Array = NDArray[Any]
 Operands = Mapping[str, Array]
@@ -66,7 +68,7 @@ class Backend(Protocol):
     def search_space(
         self, problem: Problem, machine: Machine, choice: Config
     ) -> SearchSpace | None:
-        """What can be tuned for `choice` (its "algorithm", "weights", "threads"); None if nothing."""
+        """What can be tuned for `choice` ("algorithm", "weights", "threads"); None if nothing."""
 
     def prepare(self, problem: Problem, config: Config, operands: Operands) -> Prepared:
         """Allocate, pack and compile. `config` holds a point of the search space and `choice`."""
@@ -117,7 +119,7 @@ def locate_backend(spec: str, folder: Path | None = None) -> Location:
 def load_backend(location: Location) -> Backend:
     """An instance of the backend at `location`. Only a worker calls this: it imports code.
 
-    Raises GemmbenchError if the class is not there or lacks a method of the contract.
+    Raises GemmbenchError if the class is not there or lacks a part of the contract.
     """
     module = _import(location.module)
     make: Callable[..., Backend] | None = getattr(module, location.attribute, None)
@@ -126,16 +128,18 @@ def load_backend(location: Location) -> Backend:
             f"{location.module}: there is no {location.attribute!r}."
             f"{did_you_mean(location.attribute, [n for n in vars(module) if n[:1].isupper()])}"
         )
+    if location.option and not inspect.signature(make).parameters:
+        raise GemmbenchError(
+            f"{location.module}:{location.attribute} takes no option, got {location.option!r}."
+        )
     backend = make(location.option) if location.option else make()
-    missing = [
-        name
-        for name in ("unavailable", "supports", "search_space", "prepare")
-        if not callable(getattr(backend, name, None))
-    ]
+    missing = [part for part in METHODS if not callable(getattr(backend, part, None))]
+    if not isinstance(getattr(backend, "name", None), str):
+        missing.insert(0, "name")
     if missing:
         raise GemmbenchError(
-            f"{location.module}:{location.attribute} lacks {', '.join(missing)}: "
-            "a backend defines name, unavailable, supports, search_space and prepare."
+            f"{location.module}:{location.attribute} lacks {', '.join(missing)}. "
+            f"A backend defines name, {', '.join(METHODS)}."
         )
     return backend
 
@@ -152,11 +156,12 @@ def _import(module: str) -> Any:
     if not module.endswith(".py"):
         return importlib.import_module(module)
     path = Path(module)
-    sys.path.insert(0, str(path.parent))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    sys.path.append(str(path.parent))  # last: a neighbour must not stand in for a library
+    name = f"gemmbench_file_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise GemmbenchError(f"{path}: Python cannot import it.")
     loaded = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = loaded
+    sys.modules[name] = loaded
     spec.loader.exec_module(loaded)
     return loaded

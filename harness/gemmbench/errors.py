@@ -15,7 +15,7 @@ class GemmbenchError(Exception):
 
 
 def did_you_mean(given: str, choices: Iterable[str]) -> str:
-    """' Did you mean X?' where a choice is near `given`, else ' Choose from …'; '' without choices."""
+    """' Did you mean X?' where a choice is near, else ' Choose from …'; '' without choices."""
     names = sorted(set(choices))
     if not names:
         return ""

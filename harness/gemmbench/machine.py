@@ -20,7 +20,7 @@ CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """CPU, caches and memory as this process may use them. Cache sizes are bytes of one instance."""
+    """CPU, caches and memory as this process may use them; a cache's size is one instance's."""
 
     cpu: str  # the model name the CPU reports
     microarchitecture: str  # archspec's name, such as "zen4"; virtual machines mask model names
@@ -76,7 +76,7 @@ def usable_cores() -> int:
 
 
 def available_memory_bytes() -> int:
-    """Bytes that can be allocated now without swapping (MemAvailable, within the cgroup's limit)."""
+    """Bytes that can be allocated without swapping: MemAvailable, within the cgroup's limit."""
     free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
     for line in _read(Path("/proc/meminfo")).splitlines():
         if line.startswith("MemAvailable:"):

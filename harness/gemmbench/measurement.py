@@ -1,4 +1,4 @@
-"""Raw timings and where they came from. Statistics are derived (`stats.py`), never stored instead."""
+"""Raw timings and where they came from. Statistics are derived from them (`stats.py`)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One timed block: `seconds` for `loops` calls, in fresh process `process`, in race round `round`."""
+    """One timed block: `seconds` for `loops` calls, in round `round` of process `process`."""
 
     seconds: float
     loops: int

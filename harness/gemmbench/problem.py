@@ -21,9 +21,12 @@ class ProblemError(GemmbenchError):
     """A shape that cannot be computed; `field` names the culprit, for whoever knows the file."""
 
     def __init__(self, field: str, message: str) -> None:
-        super().__init__(f"{field}: {message}")
+        super().__init__(field, message)  # both, or a copy of the error could not be made
         self.field = field
         self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +272,10 @@ def _check_sizes(problem: Problem, *names: str) -> None:
 
 def _check_pairs(problem: Problem, least: int, *names: str) -> None:
     for name in names:
-        for value in getattr(problem, name):
+        pair = getattr(problem, name)
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise ProblemError(name, f"got {pair!r}, expected (height, width).")
+        for value in pair:
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise ProblemError(name, f"got {value!r}, expected an integer >= {least}.")
 

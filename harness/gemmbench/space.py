@@ -35,23 +35,22 @@ class Constraint:
 
 @dataclass(frozen=True, slots=True)
 class SearchSpace:
-    """All configs worth trying for one problem. Raises GemmbenchError if `default` is not valid."""
+    """All configs worth trying for one problem.
+
+    Raises GemmbenchError if `default` is not one of them, or if a name or a value repeats.
+    """
 
     axes: tuple[Axis, ...]
     default: Config
     constraints: tuple[Constraint, ...] = ()
 
     def __post_init__(self) -> None:
+        _check_distinct(self)
+        _check_default(self)
         names = [axis.name for axis in self.axes]
-        for axis in self.axes:
-            if self.default.get(axis.name) not in axis.values:
-                raise GemmbenchError(
-                    f"search space: default {axis.name}={self.default.get(axis.name)!r} "
-                    f"is not on its axis {list(axis.values)}."
-                )
         for constraint in self.constraints:
             unknown = set(constraint.axes) - set(names)
-            if unknown:
+            if unknown or not constraint.axes:
                 raise GemmbenchError(
                     f"search space: constraint {constraint.name!r} reads {sorted(unknown)}, "
                     f"the axes are {names}."
@@ -96,6 +95,34 @@ class SearchSpace:
             if all(c.holds(*(config[name] for name in c.axes)) for c in due):
                 yield from self._extend(config, depth + 1)
         del config[axis.name]
+
+
+def _check_distinct(space: SearchSpace) -> None:
+    """Raises GemmbenchError where two axes share a name or one axis lists a value twice."""
+    names = [axis.name for axis in space.axes]
+    if len(set(names)) < len(names):
+        raise GemmbenchError(f"search space: an axis is named twice in {names}.")
+    for axis in space.axes:
+        if len(set(axis.values)) < len(axis.values):
+            raise GemmbenchError(
+                f"search space: axis {axis.name!r} lists a value twice in {list(axis.values)}."
+            )
+
+
+def _check_default(space: SearchSpace) -> None:
+    """Raises GemmbenchError where the default has another key or a value not on its axis."""
+    names = [axis.name for axis in space.axes]
+    if set(space.default) - set(names):
+        raise GemmbenchError(
+            f"search space: the default has {sorted(set(space.default) - set(names))}, "
+            f"the axes are {names}."
+        )
+    for axis in space.axes:
+        if space.default.get(axis.name) not in axis.values:
+            raise GemmbenchError(
+                f"search space: default {axis.name}={space.default.get(axis.name)!r} "
+                f"is not on its axis {list(axis.values)}."
+            )
 
 
 def space_to_data(space: SearchSpace) -> dict[str, Any]:

@@ -54,6 +54,7 @@ class RaceProtocol:
     method: int = 1  # version of the measuring method; raised when it changes
     fill: str = "uniform"
     cache: str = "hot"
+    cold_bytes: int = 0  # memory that calls rotate through; 0 when hot
     threads: int = 1
     processes: int = 3
     block_seconds: float = 0.002
@@ -61,6 +62,7 @@ class RaceProtocol:
     stop: str = "precision-or-budget"
     alignment: int = 64
     seed: int = 0
+    forced: tuple[str, ...] = ()  # variables that force a library's kernel, as NAME=value
     notes: tuple[str, ...] = ()
 
 

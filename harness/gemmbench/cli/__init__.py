@@ -1,0 +1,79 @@
+"""The command line: click commands without logic, loaded only when they are called.
+
+`gemmbench --help` imports neither numpy nor a store, so it is quick; each command's module is
+imported when that command runs.
+"""
+
+import sys
+from importlib import import_module
+
+import click
+
+from gemmbench import __version__
+from gemmbench.errors import GemmbenchError
+
+USAGE_ERROR = 2
+INTERRUPTED = 130
+
+COMMANDS = {  # name: (module, attribute, help line, shown without importing the module)
+    "run": ("run", "run", "Race every way of computing the layers of a suite."),
+    "machine": ("machine", "machine", "Print the machine, its FLOP peak and memory bandwidth."),
+    "backends": ("backends", "backends", "List the backends, which are usable, and why not."),
+    "suite": ("suite", "suite", "List, show and check suites."),
+    "db": ("db", "db", "Inspect and upgrade the database of results."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are needed, not to print their names."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All command names, in the order in which a newcomer meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, its module imported."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(f"gemmbench.cli.{module}"), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands in the help, from the table above."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with: gemmbench run alexnet",
+)
+@click.version_option(__version__, prog_name="gemmbench")
+def cli() -> None:
+    """Race every way of computing a neural network's layers on this machine.
+
+    gemmbench takes the layers of a network, runs every way of computing them as a fair race,
+    tunes the kernels that have knobs, proves each answer right, and keeps every sample in SQLite.
+    """
+
+
+def main() -> None:
+    """Run the command line. Bad input is one line on stderr and exit code 2."""
+    try:
+        code = cli.main(prog_name="gemmbench", standalone_mode=False)
+    except GemmbenchError as error:
+        click.echo(f"gemmbench: error: {error}", err=True)
+        sys.exit(USAGE_ERROR)
+    except click.UsageError as error:
+        hint = f" Try '{error.ctx.command_path} --help'." if error.ctx is not None else ""
+        click.echo(f"gemmbench: error: {error.format_message()}{hint}", err=True)
+        sys.exit(USAGE_ERROR)
+    except click.ClickException as error:
+        click.echo(f"gemmbench: error: {error.format_message()}", err=True)
+        sys.exit(USAGE_ERROR)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("gemmbench: interrupted", err=True)
+        sys.exit(INTERRUPTED)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,86 @@
+"""Options that several commands share, each declared once."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from gemmbench.errors import GemmbenchError
+
+DEFAULT_DB = "results/gemmbench.db"
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def db_option(command: Command) -> Command:
+    """`command` with `--db`, passed to it as `db`: a path or a SQLAlchemy URL."""
+    option = click.option(
+        "--db",
+        metavar="URL",
+        envvar="GEMMBENCH_DB",
+        default=DEFAULT_DB,
+        show_default=True,
+        show_envvar=True,
+        help="Where results are kept: a path or a SQLAlchemy URL.",
+    )
+    return option(command)
+
+
+def json_option(command: Command) -> Command:
+    """`command` with `--json FILE|-`, passed to it as `json_to`."""
+    option = click.option(
+        "--json",
+        "json_to",
+        metavar="FILE|-",
+        help="Write the result as JSON to FILE, or to stdout with '-' (text then goes to stderr).",
+    )
+    return option(command)
+
+
+def check_json_target(json_to: str | None) -> None:
+    """Raise GemmbenchError now if `--json FILE` cannot be written later, when the work is done."""
+    if json_to and json_to != "-" and not os.access(Path(json_to).parent, os.W_OK):
+        raise GemmbenchError(f"--json: cannot write {json_to!r}: no such folder, or read-only.")
+
+
+def seed_option(command: Command) -> Command:
+    """`command` with `--seed`: of the operands, the search and the order of turns."""
+    option = click.option(
+        "--seed",
+        type=click.IntRange(0, 2**31 - 1),
+        default=0,
+        show_default=True,
+        help="Seed of the operands, the search and the order of turns.",
+    )
+    return option(command)
+
+
+def quiet_option(command: Command) -> Command:
+    """`command` with `--quiet`: nothing on stdout but what was asked for with --json."""
+    option = click.option("--quiet", "-q", is_flag=True, help="Print no progress and no table.")
+    return option(command)
+
+
+def threads_option(command: Command) -> Command:
+    """`command` with `--threads`; None means the physical cores."""
+    option = click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        help="Threads a contender may use. [default: the physical cores]",
+    )
+    return option(command)
+
+
+def parse_size(text: str) -> int:
+    """Bytes that `text` means, such as '4G' or '512 MiB'; K, M, G, T count by 1024.
+
+    Raises GemmbenchError for anything else.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", text, re.IGNORECASE)
+    size = int(float(match[1]) * 1024 ** " kmgt".index(match[2].lower() or " ")) if match else 0
+    if size < 1:
+        raise GemmbenchError(f"--memory: got {text!r}, expected a size such as 4G or 512M.")
+    return size

@@ -1,0 +1,220 @@
+"""`gemmbench suite`: which suites there are, what is in them, and whether a file is one."""
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from gemmbench.errors import GemmbenchError
+from gemmbench.problem import ITEMSIZE, Problem, problem_to_data
+
+if TYPE_CHECKING:
+    from gemmbench.suite import Layer, Suite
+
+DESCRIPTION_WIDTH = 64  # characters; keeps the list of suites within a usual terminal
+
+
+class SuiteName(click.ParamType):  # type: ignore[type-arg]  # not generic in click 8.1
+    """A shipped suite or a YAML file; the shell completes both."""
+
+    name = "suite"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The shipped names that begin so, else files."""
+        from gemmbench.suite import shipped_suites
+
+        names = [name for name in shipped_suites() if name.startswith(incomplete)]
+        return [CompletionItem(name) for name in names] or [CompletionItem(incomplete, type="file")]
+
+
+@click.group("suite")
+def suite() -> None:
+    """List, show and check suites of layers."""
+
+
+@suite.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+def list_suites(as_json: bool) -> None:
+    """List the suites that come with gemmbench.
+
+    Example: gemmbench suite list
+    """
+    from gemmbench.suite import load_suite, shipped_suites
+
+    suites = [load_suite(name) for name in shipped_suites()]
+    if as_json:
+        _print_json({"schema": 1, "suites": [_suite_data(found) for found in suites]})
+        return
+    _print_table(
+        ["suite", "layers", "GFLOP", "description"],
+        [
+            [found.name, len(found.layers), f"{found.flops() / 1e9:.2f}", found.description]
+            for found in suites
+        ],
+        widths=[None, None, None, DESCRIPTION_WIDTH],
+    )
+
+
+@suite.command("show")
+@click.argument("name", metavar="SUITE", type=SuiteName())
+@click.option("--only", metavar="GLOB", help="Show only the layers whose names match.")
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    show_default="the suite's",
+    help="Override the batch of every layer that has one.",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(list(ITEMSIZE)),
+    show_default="the suite's",
+    help="Override the type of the elements.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+def show(name: str, only: str | None, batch: int | None, dtype: str | None, as_json: bool) -> None:
+    """Show the layers of SUITE, the products they become, their work and their memory.
+
+    MFLOP, MB (operands read once, output written once) and FLOP/B are of one call; im2col MB is
+    of one image; count is how often the network repeats the layer.
+
+    Example: gemmbench suite show alexnet --batch 1
+    """
+    from gemmbench.suite import load_suite, select_layers
+
+    found = load_suite(name, batch=batch, dtype=dtype)
+    if only is not None:
+        found = select_layers(found, only)
+    if as_json:
+        layers = [_layer_data(layer) for layer in found.layers]
+        _print_json({"schema": 1, **_suite_data(found), "layers": layers})
+        return
+    click.echo(f"{found.name}: {found.description}".removesuffix(": "))
+    if found.source:
+        click.echo(f"Source: {found.source}")
+    click.echo()
+    _print_table(
+        ["layer", "kind", "operands", "GEMM m×k×n", "MFLOP", "MB", "FLOP/B", "im2col MB", "count"],
+        [_layer_row(layer) for layer in found.layers],
+    )
+    dtypes = ", ".join(sorted({layer.problem.dtype for layer in found.layers}))
+    click.echo(f"\n{_layers_text(found)}, {found.flops() / 1e9:.2f} GFLOP in all, {dtypes}")
+
+
+@suite.command("validate")
+@click.argument("paths", metavar="SUITE...", nargs=-1, required=True, type=SuiteName())
+@click.pass_context
+def validate(context: click.Context, paths: tuple[str, ...]) -> None:
+    """Check each SUITE, one line each; exit code 2 if any is wrong.
+
+    Example: gemmbench suite validate my_suite.yaml
+    """
+    from gemmbench.suite import load_suite
+
+    wrong = 0
+    for path in paths:
+        try:
+            click.echo(f"{path}: ok, {_layers_text(load_suite(path))}")
+        except GemmbenchError as error:
+            click.echo(f"gemmbench: error: {error}", err=True)
+            wrong += 1
+    if wrong:
+        context.exit(2)
+
+
+@suite.command("schema")
+def schema() -> None:
+    """Print the format of a suite file as JSON Schema, for an editor to complete.
+
+    Example: gemmbench suite schema > suite.schema.json
+    """
+    from gemmbench.suite import suite_schema
+
+    _print_json(suite_schema())
+
+
+def _suite_data(found: "Suite") -> dict[str, Any]:
+    return {
+        "suite": found.name,
+        "description": found.description,
+        "source": found.source,
+        "origin": found.origin,
+        "layer_count": len(found.layers),
+        "flops": found.flops(),
+    }
+
+
+def _layer_data(layer: "Layer") -> dict[str, Any]:
+    return {
+        "layer": layer.name,
+        "problem": problem_to_data(layer.problem),
+        "gemm": dataclasses.asdict(layer.problem.gemm()),
+        "flops": layer.problem.flops(),
+        "minimal_bytes": layer.problem.minimal_bytes(),
+        "intensity": _intensity(layer.problem),
+        "im2col_bytes": layer.problem.im2col_bytes(),
+        "count": layer.count,
+        "source": layer.source,
+        "from": list(layer.reads),
+    }
+
+
+def _layer_row(layer: "Layer") -> list[str]:
+    problem = layer.problem
+    im2col = problem.im2col_bytes()
+    return [
+        layer.name,
+        problem.kind,
+        _operands(problem),
+        str(problem.gemm()),
+        f"{problem.flops() / 1e6:.2f}",
+        f"{problem.minimal_bytes() / 1e6:.2f}",
+        f"{_intensity(problem):.1f}",
+        f"{im2col / 1e6:.2f}" if im2col else "",
+        str(layer.count),
+    ]
+
+
+def _operands(problem: Problem) -> str:
+    """The shapes of the operands, then what is not as usual: '… stride 4×4, groups 2'."""
+    shapes = problem.operand_shapes().values()
+    text = " · ".join("×".join(map(str, shape)) for shape in shapes)
+    unusual = [
+        f"{field.name} {'×'.join(map(str, value)) if isinstance(value, tuple) else value}"
+        for field in dataclasses.fields(problem)
+        if field.name != "dtype"
+        and field.default is not dataclasses.MISSING
+        and (value := getattr(problem, field.name)) != field.default
+    ]
+    return f"{text} {', '.join(unusual)}".rstrip()
+
+
+def _intensity(problem: Problem) -> float:
+    """Arithmetic intensity: operations a byte that has to be moved."""
+    return problem.flops() / problem.minimal_bytes()
+
+
+def _layers_text(found: "Suite") -> str:
+    return f"{len(found.layers)} layer{'s' if len(found.layers) != 1 else ''}"
+
+
+def _print_json(data: dict[str, Any]) -> None:
+    click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def _print_table(
+    headers: list[str], rows: list[list[Any]], widths: list[int | None] | None = None
+) -> None:
+    from tabulate import tabulate
+
+    align = ["left" if _is_text(column) else "right" for column in zip(*rows, strict=True)]
+    click.echo(
+        tabulate(rows, headers, disable_numparse=True, colalign=align, maxcolwidths=widths or None)
+    )
+
+
+def _is_text(column: tuple[Any, ...]) -> bool:
+    return not all(str(cell).replace(".", "").isdigit() or not cell for cell in column)

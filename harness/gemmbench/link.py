@@ -1,0 +1,202 @@
+"""The parent's end of a worker: starts the process, asks it, stops it while others are timed.
+
+A worker that crashes, hangs or runs out of memory surfaces here as `WorkerLostError` with the
+reason in one line; a request that merely raised surfaces as `RequestError` and the worker lives.
+"""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from types import TracebackType
+from typing import Any, Self
+
+from gemmbench.backend import Location
+from gemmbench.errors import GemmbenchError
+from gemmbench.problem import Problem, problem_to_data
+from gemmbench.reference import Case
+from gemmbench.trial import Environment
+
+PROTOCOL_VERSION = 1
+START_SECONDS = 60.0  # an interpreter and numpy, on a machine that is busy
+TAIL_BYTES = 400  # of a lost worker's stderr, for the reason
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
+    "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
+)  # fmt: skip
+
+
+class RequestError(Exception):
+    """The backend raised; the worker is alive and can go on."""
+
+
+class WorkerLostError(Exception):
+    """The worker crashed, was killed, or did not answer in time."""
+
+
+class Link:
+    """One worker process for one backend and problem. Use as a context manager.
+
+    The process is stopped (SIGSTOP) whenever it is not answering, so that a library's spinning
+    threads disturb nobody; time limits are counted only while it runs.
+    """
+
+    def __init__(
+        self,
+        location: Location,
+        problem: Problem,
+        *,
+        threads: int,
+        timeout: float,
+        memory_bytes: int = 0,
+        environment: Environment | None = None,
+    ) -> None:
+        self.location = location
+        self.timeout = timeout
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        self._unread = b""
+        self._closed = False
+        self._process = self._start(threads, memory_bytes, environment or Environment())
+        self._greeted = False
+        self._problem = problem
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def ask(self, method: str, *, timeout: float | None = None, **params: Any) -> dict[str, Any]:
+        """The worker's reply to `method`. Raises RequestError or WorkerLostError."""
+        self._signal(signal.SIGCONT)
+        try:
+            if not self._greeted:
+                self._greet()
+            return self._exchange(method, params, timeout or self.timeout)
+        finally:
+            self._signal(signal.SIGSTOP)
+
+    def close(self) -> None:
+        """Kill the worker and whatever it started. Closing twice does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+        os.close(self._requests)
+        os.close(self._replies)
+        self._output.close()
+
+    def _start(
+        self, threads: int, memory_bytes: int, environment: Environment
+    ) -> subprocess.Popen[bytes]:
+        child_reads, self._requests = os.pipe()
+        self._replies, child_writes = os.pipe()
+        private = (str(child_reads), str(child_writes), str(memory_bytes))
+        python = environment.python or sys.executable
+        try:
+            return subprocess.Popen(  # noqa: S603 - the interpreter the user named
+                [python, "-P", "-m", "gemmbench.worker", *private],
+                stdin=subprocess.DEVNULL,
+                stdout=self._output,
+                stderr=self._output,
+                pass_fds=(child_reads, child_writes),
+                env=_variables(threads, environment),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise GemmbenchError(f"cannot start a worker with {python!r}: {error}.") from error
+        finally:
+            os.close(child_reads)
+            os.close(child_writes)
+
+    def _greet(self) -> None:
+        hello = self._receive(START_SECONDS)
+        if hello.get("protocol") != PROTOCOL_VERSION:
+            raise WorkerLostError(
+                f"its worker speaks protocol {hello.get('protocol')}, this gemmbench "
+                f"{PROTOCOL_VERSION}: install matching versions"
+            )
+        self._greeted = True
+        self._exchange("open", {"problem": problem_to_data(self._problem)}, START_SECONDS)
+
+    def _exchange(self, method: str, params: Mapping[str, Any], timeout: float) -> dict[str, Any]:
+        request = json.dumps({"method": method, "params": params}) + "\n"
+        try:
+            os.write(self._requests, request.encode())
+        except BrokenPipeError:
+            raise WorkerLostError(self._cause_of_death()) from None
+        reply = self._receive(timeout)
+        if "error" in reply:
+            raise RequestError(reply["error"])
+        result: dict[str, Any] = reply["result"]
+        return result
+
+    def _receive(self, timeout: float) -> dict[str, Any]:
+        deadline = time.monotonic() + timeout
+        while b"\n" not in self._unread:
+            left = deadline - time.monotonic()
+            ready, _, _ = select.select([self._replies], [], [], max(left, 0))
+            if not ready:
+                raise WorkerLostError(f"timed out after {timeout:g} s")
+            chunk = os.read(self._replies, 65536)
+            if not chunk:
+                raise WorkerLostError(self._cause_of_death())
+            self._unread += chunk
+        line, _, self._unread = self._unread.partition(b"\n")
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+    def _cause_of_death(self) -> str:
+        code = self._process.wait()
+        cause = (
+            f"exited with code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
+        )
+        if code == -signal.SIGKILL:
+            cause += " (the system may have run out of memory)"
+        last = self._last_words()
+        return f"{cause}: {last}" if last else cause
+
+    def _last_words(self) -> str:
+        """The last line that the worker printed, for the reason of its death."""
+        descriptor = self._output.fileno()
+        size = os.fstat(descriptor).st_size
+        tail = os.pread(descriptor, TAIL_BYTES, max(0, size - TAIL_BYTES))
+        lines = tail.decode(errors="replace").split("\n")
+        return next((" ".join(line.split()) for line in reversed(lines) if line.strip()), "")
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+
+
+def case_data(case: Case) -> dict[str, Any]:
+    """`case` as a worker reads it."""
+    return asdict(case)
+
+
+def location_data(location: Location) -> dict[str, Any]:
+    """`location` as a worker reads it."""
+    return asdict(location)
+
+
+def _variables(threads: int, environment: Environment) -> dict[str, str]:
+    """The worker's environment: thread counts fixed, and this interpreter's own import path."""
+    variables = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
+    if not environment.python:
+        paths = [path for path in sys.path if path]
+        variables["PYTHONPATH"] = os.pathsep.join([*paths, os.getcwd()])
+    return {**variables, **dict(environment.variables)}

@@ -1,0 +1,315 @@
+"""The machine's roof: the most FLOP/s and bytes/s that plain loops reach, raced like a contender.
+
+The loops are written as LLVM IR because that is the one way to say "this many independent fused
+multiply-adds on full vectors" and get exactly that on every CPU. They satisfy the Backend
+contract, so a roof runs in a worker of its own and is timed in turn with the contenders.
+"""
+
+import ctypes
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from gemmbench.backend import Location, Operands
+from gemmbench.link import Link, case_data, location_data
+from gemmbench.machine import Machine, detect_machine, machine_to_data
+from gemmbench.operands import Array
+from gemmbench.problem import Gemm, Problem
+from gemmbench.reference import Case
+from gemmbench.space import Config, SearchSpace
+
+RUN_SECONDS = 0.003  # one run of the FMA loop: long against waking a thread, short against a round
+TIMEOUT_SECONDS = 60.0
+LANE_TYPES = {"float32": "float", "float64": "double"}
+SMALLEST_STREAM = 2**26  # bytes: larger than any private cache
+LARGEST_STREAM = 2**29
+READ_ACCUMULATORS = 8
+
+NO_CASE = Case("none", {}, "", None)
+
+
+class FmaRoof:
+    """Independent fused multiply-adds in registers: the FLOP/s no kernel can exceed."""
+
+    name = "roof"
+
+    def unavailable(self) -> str | None:
+        """Never: LLVM compiles it for whatever CPU this is."""
+        return None
+
+    def supports(self, problem: Problem) -> str | None:
+        """Every problem: only its dtype matters."""
+        return None
+
+    def search_space(
+        self, problem: Problem, machine: Machine, choice: Config
+    ) -> SearchSpace | None:
+        """None: there is nothing to tune."""
+        return None
+
+    def prepare(self, problem: Problem, config: Config, operands: Operands) -> "FmaRun":
+        """The loop on `config["threads"]` threads, calibrated to a few milliseconds."""
+        return FmaRun(problem.dtype, detect_machine(), int(config["threads"]))
+
+
+class FmaRun:
+    """The FMA loop, ready to run; `flops` are the operations of one run."""
+
+    def __init__(self, dtype: str, machine: Machine, threads: int) -> None:
+        lanes = machine.vector_bytes() // np.dtype(dtype).itemsize
+        accumulators = 12 if machine.vector_bytes() == 32 else 16  # AVX2 has 16 registers, not 32
+        self._loop = _Compiled(_fma_ir(LANE_TYPES[dtype], lanes, accumulators), (ctypes.c_int64,))
+        self._team = Team(threads)
+        self._iterations = self._calibrate()
+        self.flops = 2 * lanes * accumulators * self._iterations * threads
+
+    def run(self) -> None:
+        """All threads run the loop once."""
+        self._team.run([lambda: self._loop.call(self._iterations)] * self._team.size)
+
+    def output(self) -> Array:
+        """Nothing to verify: an empty array."""
+        return np.empty(0)
+
+    def _calibrate(self) -> int:
+        iterations = 1000
+        while True:
+            start = time.perf_counter()
+            self._loop.call(iterations)
+            seconds = time.perf_counter() - start
+            if seconds > RUN_SECONDS / 4:
+                return int(iterations * RUN_SECONDS / seconds)
+            iterations *= 4
+
+
+class StreamRoof(FmaRoof):
+    """Reading, or copying, far more memory than the caches hold: bytes/s to and from DRAM."""
+
+    def __init__(self, option: str = "read") -> None:
+        self._copies = option == "copy"
+
+    def prepare(self, problem: Problem, config: Config, operands: Operands) -> Any:
+        """The stream over `stream_bytes` on `config["threads"]` threads."""
+        run = CopyRun if self._copies else ReadRun
+        return run(detect_machine(), int(config["threads"]))
+
+
+class ReadRun:
+    """Sums an array with full vectors; `flops` are the bytes of one run (the roof's own unit)."""
+
+    def __init__(self, machine: Machine, threads: int) -> None:
+        lanes = machine.vector_bytes() // 4
+        self._sum = _Compiled(_read_ir(lanes), (ctypes.c_void_p, ctypes.c_int64))
+        self._team = Team(threads)
+        step = READ_ACCUMULATORS * lanes
+        self._blocks = stream_bytes(machine) // (4 * step * threads)
+        self._data = np.ones(self._blocks * step * threads, dtype=np.float32)
+        self._parts = np.split(self._data, threads)
+        self.flops = self._data.nbytes
+
+    def run(self) -> None:
+        """Each thread reads its share of the array once."""
+        self._team.run([self._reader(part) for part in self._parts])
+
+    def output(self) -> Array:
+        """Nothing to verify: an empty array."""
+        return np.empty(0)
+
+    def _reader(self, part: Array) -> Callable[[], object]:
+        return lambda: self._sum.call(part.ctypes.data, self._blocks)
+
+
+class CopyRun:
+    """Copies one array to another; `flops` are the bytes read plus the bytes written."""
+
+    def __init__(self, machine: Machine, threads: int) -> None:
+        self._team = Team(threads)
+        elements = stream_bytes(machine) // (8 * threads) * threads
+        source = np.ones(elements, dtype=np.float32)
+        target = np.zeros_like(source)
+        self._pairs = list(zip(np.split(source, threads), np.split(target, threads), strict=True))
+        self.flops = 2 * source.nbytes
+
+    def run(self) -> None:
+        """Each thread copies its share once."""
+        self._team.run([self._copier(a, b) for a, b in self._pairs])
+
+    def output(self) -> Array:
+        """Nothing to verify: an empty array."""
+        return np.empty(0)
+
+    @staticmethod
+    def _copier(source: Array, target: Array) -> Callable[[], object]:
+        return lambda: np.copyto(target, source)
+
+
+class Team:
+    """`size` threads that run one callable each; the caller's own thread is one of them."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._pool = ThreadPoolExecutor(max(size - 1, 1))
+
+    def run(self, work: list[Callable[[], object]]) -> None:
+        """Returns when every callable has; they must release the GIL to run side by side."""
+        waiting = [self._pool.submit(item) for item in work[1:]]
+        work[0]()
+        for item in waiting:
+            item.result()
+
+
+@dataclass(frozen=True, slots=True)
+class Roof:
+    """A roof in its worker, timed a block at a time beside the contenders."""
+
+    link: Link
+    work: int  # FLOPs or bytes of one run
+
+    @classmethod
+    def start(cls, kind: str, dtype: str, machine: Machine, threads: int) -> Self:
+        """The roof `kind` ("flops", "read" or "copy"), calibrated and ready."""
+        location = (
+            Location(__name__, "FmaRoof")
+            if kind == "flops"
+            else Location(__name__, "StreamRoof", kind)
+        )
+        link = Link(location, Gemm(1, 1, 1, dtype), threads=threads, timeout=TIMEOUT_SECONDS)
+        link.ask(
+            "describe",
+            location=location_data(location),
+            machine=machine_to_data(machine),
+            threads=threads,
+        )
+        config = {"algorithm": "gemm", "weights": "plain", "threads": threads}
+        prepared = link.ask("prepare", slot=0, config=config, case=case_data(NO_CASE))
+        return cls(link, int(prepared["flops"]))
+
+    def per_second(self, loops: int = 1) -> float:
+        """FLOP/s or bytes/s of one timed block."""
+        reply = self.link.ask("time", slot=0, case=case_data(NO_CASE), loops=loops, warmup=1)
+        return self.work * loops / float(reply["seconds"])
+
+    def close(self) -> None:
+        """End its worker."""
+        self.link.close()
+
+
+def measure_roof(kind: str, dtype: str, machine: Machine, threads: int, blocks: int = 15) -> float:
+    """Median FLOP/s or bytes/s of `blocks` timed blocks."""
+    roof = Roof.start(kind, dtype, machine, threads)
+    try:
+        return float(np.median([roof.per_second() for _ in range(blocks)]))
+    finally:
+        roof.close()
+
+
+def stream_bytes(machine: Machine) -> int:
+    """Bytes that a stream passes over: four last-level caches, between 64 and 512 MiB."""
+    return min(LARGEST_STREAM, max(SMALLEST_STREAM, 4 * machine.l3_bytes))
+
+
+class _Compiled:
+    """A function `f` from LLVM IR, called through ctypes, which releases the GIL."""
+
+    def __init__(self, ir: str, arguments: tuple[Any, ...]) -> None:
+        import llvmlite.binding as llvm
+
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        features = llvm.get_host_cpu_features()
+        features["prefer-256-bit"] = False
+        target = llvm.Target.from_default_triple().create_target_machine(
+            cpu=llvm.get_host_cpu_name(), features=features.flatten(), opt=3, jit=True
+        )
+        module = llvm.parse_assembly(ir)
+        module.verify()
+        self._engine = llvm.create_mcjit_compiler(module, target)
+        self._engine.finalize_object()
+        address = self._engine.get_function_address("f")
+        self.call = ctypes.CFUNCTYPE(ctypes.c_double, *arguments)(address)
+
+
+def _fma_ir(lane: str, lanes: int, accumulators: int) -> str:
+    """double f(i64 iterations): acc[j] = acc[j]·c + d on every accumulator, each iteration."""
+    vector = f"<{lanes} x {lane}>"
+    suffix = f"v{lanes}f{32 if lane == 'float' else 64}"
+    ones, scale = (_splat(lane, lanes, value) for value in ("1.0", "0.5"))
+    phis = "\n".join(
+        f"  %a{j} = phi {vector} [ {ones}, %entry ], [ %n{j}, %loop ]" for j in range(accumulators)
+    )
+    fmas = "\n".join(
+        f"  %n{j} = call {vector} @llvm.fma.{suffix}({vector} %a{j}, {vector} {scale}, "
+        f"{vector} {ones})"
+        for j in range(accumulators)
+    )
+    return f"""
+declare {vector} @llvm.fma.{suffix}({vector}, {vector}, {vector})
+define double @f(i64 %count) {_ATTRIBUTES} {{
+entry:
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %entry ], [ %next, %loop ]
+{phis}
+{fmas}
+  %next = add i64 %i, 1
+  %more = icmp ult i64 %next, %count
+  br i1 %more, label %loop, label %done
+done:
+{_total(vector, lane, "n", accumulators)}
+}}
+"""
+
+
+def _read_ir(lanes: int) -> str:
+    """double f(ptr data, i64 blocks): the sum of blocks × 8 vectors."""
+    vector = f"<{lanes} x float>"
+    phis = "\n".join(
+        f"  %a{j} = phi {vector} [ zeroinitializer, %entry ], [ %n{j}, %loop ]"
+        for j in range(READ_ACCUMULATORS)
+    )
+    adds = "\n".join(
+        f"  %p{j} = getelementptr {vector}, ptr %at, i64 {j}\n"
+        f"  %v{j} = load {vector}, ptr %p{j}, align 4\n"
+        f"  %n{j} = fadd {vector} %a{j}, %v{j}"
+        for j in range(READ_ACCUMULATORS)
+    )
+    return f"""
+define double @f(ptr %data, i64 %blocks) {_ATTRIBUTES} {{
+entry:
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %entry ], [ %next, %loop ]
+  %at = phi ptr [ %data, %entry ], [ %after, %loop ]
+{phis}
+{adds}
+  %after = getelementptr {vector}, ptr %at, i64 {READ_ACCUMULATORS}
+  %next = add i64 %i, 1
+  %more = icmp ult i64 %next, %blocks
+  br i1 %more, label %loop, label %done
+done:
+{_total(vector, "float", "n", READ_ACCUMULATORS)}
+}}
+"""
+
+
+_ATTRIBUTES = 'nounwind "prefer-vector-width"="512" "min-legal-vector-width"="512"'
+
+
+def _splat(lane: str, lanes: int, value: str) -> str:
+    return "<" + ", ".join([f"{lane} {value}"] * lanes) + ">"
+
+
+def _total(vector: str, lane: str, prefix: str, accumulators: int) -> str:
+    """IR that adds the accumulators and returns lane 0, so that no FMA is dead code."""
+    lines = [f"  %t1 = fadd {vector} %{prefix}0, %{prefix}1"]
+    lines += [f"  %t{j} = fadd {vector} %t{j - 1}, %{prefix}{j}" for j in range(2, accumulators)]
+    lines.append(f"  %lane = extractelement {vector} %t{accumulators - 1}, i32 0")
+    if lane == "float":
+        lines.append("  %result = fpext float %lane to double")
+    else:
+        lines.append("  %result = fadd double %lane, 0.0")
+    return "\n".join([*lines, "  ret double %result"])

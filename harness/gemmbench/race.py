@@ -1,0 +1,464 @@
+"""The one measuring engine: contenders take turns, in random order, until the answer is known.
+
+A race is run in heats. Each heat starts fresh processes, one for each backend, prepares and
+verifies the contenders in them, and asks each for a block of calls in every round. Contenders
+that are plainly slow leave after their first block; the leading ones go on to the next heat,
+because a winner is only named when several fresh processes agree. What goes in and comes out is
+plain data: nothing here knows the store or the terminal.
+"""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from math import ceil
+from typing import Any, Protocol
+
+import numpy as np
+
+from gemmbench.backend import Location, locate_backend
+from gemmbench.link import Link, RequestError, WorkerLostError, case_data, location_data
+from gemmbench.machine import Machine, machine_to_data
+from gemmbench.measurement import Measurement, Sample
+from gemmbench.problem import Problem
+from gemmbench.reference import TRANSFORM_ALGORITHMS, Case, Cases
+from gemmbench.stats import Verdict, judge, median_interval, summarize
+from gemmbench.trial import Contender, Environment, RaceProtocol, Trial, TrialState
+
+SLOW_FACTOR = 4.0  # a contender this many times slower than the best leaves after one block
+LEADING_FACTOR = 1.5  # who is within this of the best goes on to the next heat
+MIN_ROUNDS = 5
+MAX_ROUNDS = 40
+PRECISION = 0.01  # half-width of the in-process interval at which more rounds teach nothing
+SHORT_BLOCK = 0.8  # a block shorter than this share of `block_seconds` is taken again, longer
+STAGE_REPEATS = 5
+EXTRA_HEATS = 3  # at most, while the verdict is undecided and there is time
+
+Clock = Callable[[], float]
+
+
+class Yardstick(Protocol):
+    """Something of known work that is timed in every round, such as the machine's roof."""
+
+    def per_second(self) -> float:
+        """Work per second of one timed block."""
+
+
+class Talks(Protocol):
+    """What a race needs of a worker; `link.Link` in earnest, a script in tests."""
+
+    def ask(self, method: str, **params: Any) -> dict[str, Any]:
+        """The worker's reply. Raises RequestError or WorkerLostError."""
+
+    def close(self) -> None:
+        """End the worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class RaceSpec:
+    """Who races on what, and how it is measured."""
+
+    suite: str
+    layer: str
+    problem: Problem
+    contenders: tuple[Contender, ...]
+    protocol: RaceProtocol
+    machine: Machine
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a race may spend."""
+
+    seconds: float  # for all heats together; the first block of each contender is always taken
+    timeout: float  # seconds one request may take
+    memory_bytes: int = 0  # of a worker; 0 is no limit
+
+
+@dataclass(slots=True)
+class Entrant:
+    """A contender's progress through the race."""
+
+    contender: Contender
+    state: TrialState = TrialState.COMPLETE
+    reason: str = ""
+    samples: list[Sample] = field(default_factory=list)
+    max_error: float | None = None
+    error_bound: float | None = None
+    facts: dict[str, Any] = field(default_factory=dict)  # library, source_hash, workspace, stages
+    loops: int = 1
+    left: bool = False  # plainly slow: no further rounds
+
+    @property
+    def racing(self) -> bool:
+        """Whether it still takes part in rounds."""
+        return self.state is TrialState.COMPLETE and not self.left
+
+    def measurement(self) -> Measurement:
+        """Its samples, none unless every check passed."""
+        return Measurement(tuple(self.samples) if self.state is TrialState.COMPLETE else ())
+
+    def fail(self, state: TrialState, reason: str) -> None:
+        """End its race. What it measured before does not count."""
+        self.state, self.reason = state, reason
+
+
+OpenLink = Callable[[Location, Environment], Talks]
+
+
+@dataclass(slots=True)
+class Race:
+    """One race on one problem. `roof` is timed in every round; `rng` orders the rounds."""
+
+    spec: RaceSpec
+    cases: Cases
+    limits: Limits
+    rng: random.Random
+    roof: Yardstick | None = None
+    clock: Clock = time.monotonic
+    open_link: OpenLink | None = None
+    on_heat: Callable[[int, int], None] | None = None  # number of the heat, rounds it took
+    peaks: list[float] = field(default_factory=list)
+
+    def run(self) -> list[Trial]:
+        """One trial for each contender, in the order given."""
+        entrants = [Entrant(contender) for contender in self.spec.contenders]
+        planned = self.spec.protocol.processes
+        deadline = self.clock() + self.limits.seconds
+        for heat in range(planned + EXTRA_HEATS):
+            field_ = entrants if heat == 0 else self.leading(entrants)
+            if not field_ or (heat and self.clock() >= deadline):
+                break
+            if heat >= planned and self.decided(entrants):
+                break
+            share = (deadline - self.clock()) / max(1, planned - heat)
+            Heat(self, heat, field_, self.clock() + share).run()
+        return [self.trial(entrant) for entrant in entrants]
+
+    def leading(self, entrants: Sequence[Entrant]) -> list[Entrant]:
+        """Those worth another fresh process: near the best of their kind of weights."""
+        racing = [e for e in entrants if e.racing and e.samples]
+        best: dict[str, float] = {}
+        for entrant in racing:
+            weights, seconds = entrant.contender.weights, summarize(entrant.measurement()).median
+            best[weights] = min(seconds, best.get(weights, seconds))
+        return [
+            e
+            for e in racing
+            if summarize(e.measurement()).median <= LEADING_FACTOR * best[e.contender.weights]
+        ]
+
+    def decided(self, entrants: Sequence[Entrant]) -> bool:
+        """Whether every kind of weights has a winner or a tie."""
+        ranking = rank([self.trial(entrant) for entrant in entrants])
+        return all(verdict.kind != "undecided" for verdict in ranking)
+
+    def trial(self, entrant: Entrant) -> Trial:
+        """The outcome of `entrant` as a value."""
+        facts = entrant.facts
+        return Trial(
+            suite=self.spec.suite,
+            layer=self.spec.layer,
+            problem=self.spec.problem,
+            contender=entrant.contender,
+            state=entrant.state,
+            reason=entrant.reason,
+            threads=self.spec.protocol.threads,
+            library=facts.get("library", ""),
+            source_hash=facts.get("source_hash", ""),
+            max_error=entrant.max_error,
+            error_bound=entrant.error_bound,
+            measurement=entrant.measurement(),
+            stages=facts.get("stages", {}),
+            workspace_bytes=facts.get("workspace_bytes"),
+            own_flops=facts.get("flops"),
+            peak_flops=float(np.median(self.peaks)) if self.peaks else None,
+        )
+
+    def link(self, contender: Contender) -> Talks:
+        """A fresh worker for the backend of `contender`."""
+        location = locate_backend(contender.backend)
+        if self.open_link is not None:
+            return self.open_link(location, contender.environment)
+        return Link(
+            location,
+            self.spec.problem,
+            threads=self.spec.protocol.threads,
+            timeout=self.limits.timeout,
+            memory_bytes=self.limits.memory_bytes,
+            environment=contender.environment,
+        )
+
+
+class Heat:
+    """One turn of a race in fresh processes.
+
+    A `quick` heat, for searches, verifies on one case only and times on its operands, so that
+    they need not be exchanged between configs; whoever it finds best is raced in earnest.
+    """
+
+    def __init__(
+        self,
+        race: Race,
+        process: int,
+        entrants: Sequence[Entrant],
+        deadline: float,
+        *,
+        quick: bool = False,
+    ) -> None:
+        self.race = race
+        self.process = process
+        self.entrants = list(entrants)
+        self.deadline = deadline
+        self.quick = quick
+        self.links: dict[tuple[str, Environment], Talks] = {}
+        self.descriptions: dict[tuple[str, Environment], dict[str, Any]] = {}
+        self.prepared: set[int] = set()  # indices of entrants, which are also their slots
+
+    def run(self) -> None:
+        """Prepare and verify all, run rounds, verify again on changed inputs, end the workers."""
+        try:
+            for index in range(len(self.entrants)):
+                self.attempt(index, self.make_ready)
+            rounds = self.run_rounds()
+            for index, entrant in enumerate(self.entrants):
+                if any(sample.process == self.process for sample in entrant.samples):
+                    self.attempt(index, self.finish)
+            if self.race.on_heat is not None:
+                self.race.on_heat(self.process, rounds)
+        finally:
+            self.close()
+
+    def enter(self, entrant: Entrant) -> int:
+        """The index of a late entrant."""
+        self.entrants.append(entrant)
+        return len(self.entrants) - 1
+
+    def leave(self, index: int) -> None:
+        """Free what an entrant holds in its worker."""
+        if index in self.prepared:
+            self.prepared.discard(index)
+            self.attempt(index, lambda i: self.ask(self.entrants[i], "release", slot=i))
+
+    def close(self) -> None:
+        """End all workers."""
+        for link in self.links.values():
+            link.close()
+
+    def run_rounds(self) -> int:
+        """How many rounds were run."""
+        for round_ in range(MAX_ROUNDS):
+            racing = [i for i, entrant in enumerate(self.entrants) if entrant.racing]
+            if not racing:
+                return round_
+            late = self.race.clock() >= self.deadline
+            if round_ and (late or (round_ >= MIN_ROUNDS and self.settled(racing))):
+                return round_
+            self.race.rng.shuffle(racing)
+            for index in racing:
+                self.attempt(index, partial(self.time_block, round_))
+            if self.race.roof is not None:
+                self.race.peaks.append(self.race.roof.per_second())
+            if round_ == 0:
+                self.drop_slow()
+        return MAX_ROUNDS
+
+    def attempt(self, index: int, step: Callable[[int], object]) -> None:
+        """Do `step` for an entrant; whatever goes wrong ends that entrant alone."""
+        entrant = self.entrants[index]
+        if entrant.state is not TrialState.COMPLETE:
+            return
+        try:
+            step(index)
+        except RequestError as error:
+            entrant.fail(TrialState.FAILED, str(error))
+        except WorkerLostError as error:
+            entrant.fail(TrialState.FAILED, str(error))
+            self.discard_worker(entrant)
+
+    def make_ready(self, index: int) -> None:
+        """Prepare and verify an entrant in its worker, starting one where it is missing."""
+        if index in self.prepared:
+            return
+        entrant = self.entrants[index]
+        description = self.describe(entrant)
+        reason = description["unavailable"] or description["unsupported"]
+        if reason:
+            entrant.fail(TrialState.SKIPPED, reason)
+            return
+        entrant.facts.update(library=description["library"], source_hash=description["source_hash"])
+        self.verify_before(index)
+        self.prepared.add(index)
+
+    def describe(self, entrant: Entrant) -> dict[str, Any]:
+        """What the worker says of its backend, asked once a process."""
+        key = _key(entrant)
+        if key not in self.links:
+            self.links[key] = self.race.link(entrant.contender)
+            self.descriptions[key] = self.links[key].ask(
+                "describe",
+                location=location_data(locate_backend(entrant.contender.backend)),
+                machine=machine_to_data(self.race.spec.machine),
+                threads=self.race.spec.protocol.threads,
+            )
+        return self.descriptions[key]
+
+    def verify_before(self, index: int) -> None:
+        """All checks, with the contender left prepared on the operands that are timed."""
+        entrant = self.entrants[index]
+        cases, last = self.checks(entrant), None
+        for case in cases:
+            if last is None or entrant.contender.weights == "prepared":
+                self.prepare(index, case)
+            self.verify(index, case)
+            last = case
+            if entrant.state is not TrialState.COMPLETE:
+                return
+        if entrant.contender.weights == "prepared" and last is not self.timed(entrant):
+            self.prepare(index, self.timed(entrant))
+
+    def checks(self, entrant: Entrant) -> list[Case]:
+        """The cases that an entrant must pass before it is timed."""
+        cases = self.race.cases
+        if entrant.contender.algorithm in TRANSFORM_ALGORITHMS:
+            return [cases.uniform]
+        return [cases.integers] if self.quick else [cases.integers, cases.uniform]
+
+    def timed(self, entrant: Entrant) -> Case:
+        """The case whose operands are timed."""
+        return self.checks(entrant)[0] if self.quick else self.race.cases.timed
+
+    def prepare(self, index: int, case: Case) -> None:
+        """Prepare an entrant on the operands of `case`."""
+        entrant, protocol = self.entrants[index], self.race.spec.protocol
+        reply = self.ask(
+            entrant,
+            "prepare",
+            slot=index,
+            config=full_config(entrant.contender, protocol.threads),
+            case=case_data(case),
+            cold_bytes=protocol.cold_bytes,
+        )
+        entrant.facts.update(reply)
+
+    def verify(self, index: int, case: Case) -> None:
+        """Compare an entrant's answer on `case`; a wrong one ends its race."""
+        entrant = self.entrants[index]
+        reply = self.ask(entrant, "verify", slot=index, case=case_data(case))
+        if reply["wrong"]:
+            entrant.fail(TrialState.WRONG, f"{reply['wrong']} ({case.label} operands)")
+        if case.magnitude is not None:
+            worst = float("inf") if reply["max_error"] is None else reply["max_error"]
+            entrant.max_error = max(worst, entrant.max_error or 0.0)
+            entrant.error_bound = reply["bound"]
+
+    def time_block(self, round_: int, index: int) -> None:
+        """One block of at least `block_seconds`, taken again if the first guess was too short."""
+        self.make_ready(index)
+        entrant, protocol = self.entrants[index], self.race.spec.protocol
+        while entrant.state is TrialState.COMPLETE:
+            seconds = self.ask(
+                entrant,
+                "time",
+                slot=index,
+                case=case_data(self.timed(entrant)),
+                loops=entrant.loops,
+                warmup=protocol.warmup_calls,
+            )["seconds"]
+            loops, entrant.loops = entrant.loops, block_loops(seconds, entrant.loops, protocol)
+            if seconds >= SHORT_BLOCK * protocol.block_seconds or entrant.loops == loops:
+                entrant.samples.append(Sample(seconds, loops, self.process, round_))
+                return
+
+    def finish(self, index: int) -> None:
+        """Time the stages once a race, then verify on inputs that changed since the last block."""
+        entrant, cases = self.entrants[index], self.race.cases
+        if self.process == 0:
+            entrant.facts["stages"] = self.ask(
+                entrant,
+                "stages",
+                slot=index,
+                case=case_data(cases.timed),
+                repeats=STAGE_REPEATS if not entrant.left else 1,
+            )
+        prepared = entrant.contender.weights == "prepared"
+        self.verify(index, cases.changed_x if prepared else cases.changed)
+
+    def ask(self, entrant: Entrant, method: str, **params: Any) -> dict[str, Any]:
+        """The reply of the worker that holds `entrant`."""
+        return self.links[_key(entrant)].ask(method, **params)
+
+    def discard_worker(self, culprit: Entrant) -> None:
+        """Forget a lost worker; the others it held are prepared again in a new one when due."""
+        key = _key(culprit)
+        if key in self.links:
+            self.links.pop(key).close()
+        self.prepared -= {i for i, e in enumerate(self.entrants) if _key(e) == key}
+
+    def drop_slow(self) -> None:
+        """Contenders many times slower than the best leave with the block they have."""
+        seconds = {
+            i: self.last_call(e) for i, e in enumerate(self.entrants) if e.racing and e.samples
+        }
+        best = min(seconds.values(), default=0.0)
+        for index, value in seconds.items():
+            self.entrants[index].left = value > SLOW_FACTOR * best
+
+    def settled(self, racing: Sequence[int]) -> bool:
+        """Whether the median of everybody still racing is known within `PRECISION`."""
+        for index in racing:
+            calls = self.entrants[index].measurement().seconds_per_call(self.process)
+            if len(calls) < MIN_ROUNDS:
+                return False
+            low, high = median_interval(calls)
+            if high - low > 2 * PRECISION * float(np.median(calls)):
+                return False
+        return True
+
+    @staticmethod
+    def last_call(entrant: Entrant) -> float:
+        """Seconds a call of its latest block."""
+        return entrant.samples[-1].seconds / entrant.samples[-1].loops
+
+
+def full_config(contender: Contender, threads: int) -> dict[str, Any]:
+    """The config as a backend's `prepare` gets it; a search space may lower the threads."""
+    choice = {"algorithm": contender.algorithm, "weights": contender.weights}
+    return {"threads": threads, **contender.config, **choice}
+
+
+def block_loops(seconds: float, loops: int, protocol: RaceProtocol) -> int:
+    """Calls that fill `block_seconds`, from a block of `loops` calls that took `seconds`."""
+    wanted = ceil(protocol.block_seconds * loops / max(seconds, 1e-9))
+    return max(1, min(wanted, 100 * loops))
+
+
+def rank(trials: Sequence[Trial]) -> tuple[Verdict, ...]:
+    """A verdict for each kind of weights in one layer's race; leaders are indices into `trials`.
+
+    Prepared weights are ranked only among themselves, and of several configs of one contender
+    the fastest stands for it, so that it does not tie with itself.
+    """
+    verdicts = []
+    for kind in dict.fromkeys(trial.contender.weights for trial in trials):
+        chosen = champions(trials, kind)
+        verdict = judge([trials[i].measurement for i in chosen])
+        verdicts.append(replace(verdict, leaders=tuple(chosen[i] for i in verdict.leaders)))
+    return tuple(verdicts)
+
+
+def champions(trials: Sequence[Trial], weights: str) -> list[int]:
+    """Indices of the timed trials with `weights`, the fastest config of each contender."""
+    best: dict[tuple[object, ...], tuple[float, int]] = {}
+    for index, trial in enumerate(trials):
+        one = trial.contender
+        if trial.measurement and one.weights == weights:
+            key = (one.backend, one.algorithm, one.environment)
+            pace = (summarize(trial.measurement).median, index)
+            best[key] = min(pace, best.get(key, pace))
+    return [index for _, index in best.values()]
+
+
+def _key(entrant: Entrant) -> tuple[str, Environment]:
+    return entrant.contender.backend, entrant.contender.environment

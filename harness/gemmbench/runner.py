@@ -1,0 +1,321 @@
+"""`gemmbench run`: every layer of a suite, every way of computing it, tuned and raced.
+
+One layer at a time: ask each backend what it offers, search the spaces of those that have knobs
+(or take the stored winner), then race everything together. Each trial is recorded as it ends.
+"""
+
+import random
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from gemmbench.backend import installed_backends, locate_backend
+from gemmbench.errors import GemmbenchError
+from gemmbench.link import Link, RequestError, WorkerLostError, location_data
+from gemmbench.machine import Machine, machine_to_data
+from gemmbench.peak import Roof
+from gemmbench.problem import Problem
+from gemmbench.race import Limits, Race, RaceSpec
+from gemmbench.reference import Cases, needed_bytes
+from gemmbench.space import Config, SearchSpace, space_from_data
+from gemmbench.suite import Layer, Suite
+from gemmbench.trial import Contender, RaceProtocol, Recorder, Trial, TrialState
+from gemmbench.tune.strategy import RandomSearch
+from gemmbench.tune.tuner import Tuner, tuning_limits
+
+SECONDS_PER_LAYER = 15.0  # default budget: AlexNet's eight layers end under three minutes
+TUNING_SHARE = 0.5  # of a layer's budget goes to searching, the rest to the race
+Tune = Literal["auto", "never", "force"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What the user asked for, defaults filled in."""
+
+    backends: tuple[str, ...] = ()  # specs; () means every installed one
+    algorithms: tuple[str, ...] = ()  # () means all
+    weights: tuple[str, ...] = ("plain",)
+    tune: Tune = "auto"
+    budget: float | None = None  # seconds for the whole command
+    evaluations: int = 200  # most configs of one search
+    timeout: float = 60.0
+    memory_bytes: int = 0
+
+    def specs(self) -> tuple[str, ...]:
+        """The backends to race."""
+        return self.backends or tuple(sorted(installed_backends()))
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One way that a backend computes a problem, with what can be tuned in it."""
+
+    contender: Contender
+    space: SearchSpace | None
+    source_hash: str
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run gave: its race trials, and whether it was cut short."""
+
+    run: int
+    trials: list[Trial] = field(default_factory=list)
+    evaluations: int = 0
+    reused: int = 0
+    interrupted: bool = False
+
+
+class Watcher(Protocol):
+    """Who is told how far a run has come."""
+
+    def layer(self, suite: str, name: str, done: float) -> None:
+        """A layer begins; `done` is the share of the budget that is spent."""
+
+    def step(self, text: str) -> None:
+        """What is being done now, in a few words."""
+
+
+def run_suites(
+    suites: Sequence[Suite],
+    options: RunOptions,
+    protocol: RaceProtocol,
+    machine: Machine,
+    recorder: Recorder,
+    watcher: Watcher,
+    command: str,
+) -> Outcome:
+    """Race every layer of `suites`. Raises GemmbenchError before anything is written on bad input.
+
+    Ctrl-C ends the run early with what is recorded kept.
+    """
+    layers = [(suite, layer) for suite in suites for layer in suite.layers]
+    check_memory(layers, options.memory_bytes)
+    check_backends(layers[0][1].problem, options, protocol, machine)
+    outcome = Outcome(recorder.begin(command, machine, protocol, protocol.seed))
+    runner = Runner(options, protocol, machine, recorder, watcher, outcome)
+    seconds = budget_seconds(suites, options)
+    deadline = time.monotonic() + seconds
+    try:
+        for position, (suite, layer) in enumerate(layers):
+            left = deadline - time.monotonic()
+            watcher.layer(suite.name, layer.name, 1 - max(left, 0) / seconds)
+            runner.run_layer(suite, layer, max(left, 0) / (len(layers) - position))
+    except KeyboardInterrupt:
+        outcome.interrupted = True
+    finally:
+        runner.close()
+        recorder.end(outcome.run, exit_code(outcome))
+    return outcome
+
+
+def budget_seconds(suites: Sequence[Suite], options: RunOptions) -> float:
+    """Seconds that the whole command may take, as asked for or by the number of layers."""
+    return options.budget or SECONDS_PER_LAYER * sum(len(suite.layers) for suite in suites)
+
+
+def exit_code(outcome: Outcome) -> int:
+    """130 interrupted, 5 a wrong result, 6 a crash or time-out, else 0, in this precedence."""
+    states = {trial.state for trial in outcome.trials}
+    if outcome.interrupted:
+        return 130
+    if TrialState.WRONG in states:
+        return 5
+    return 6 if TrialState.FAILED in states else 0
+
+
+@dataclass(slots=True)
+class Runner:
+    """Runs layers one after another, keeping the roof's worker and the outcome between them."""
+
+    options: RunOptions
+    protocol: RaceProtocol
+    machine: Machine
+    recorder: Recorder
+    watcher: Watcher
+    outcome: Outcome
+    roofs: dict[str, Roof] = field(default_factory=dict)  # by dtype
+
+    def run_layer(self, suite: Suite, layer: Layer, seconds: float) -> None:
+        """Tune and race one layer within about `seconds`."""
+        started = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="gemmbench-") as folder:
+            cases = Cases(layer.problem, Path(folder), self.protocol.fill, self.protocol.seed)
+            limits = Limits(seconds, self.options.timeout, self.options.memory_bytes)
+            race = Race(
+                RaceSpec(suite.name, layer.name, layer.problem, (), self.protocol, self.machine),
+                cases,
+                limits,
+                random.Random(f"{self.protocol.seed}/{layer.name}"),  # noqa: S311 - turn order
+                self.roof(layer.problem.dtype),
+            )
+            contenders: list[Contender] = []
+            for spec in self.options.specs():
+                self.watcher.step(f"asking {spec}")
+                contenders += self.contenders(race, spec, seconds)
+            left = max(seconds - (time.monotonic() - started), 0)
+            self.watcher.step(f"racing {len(contenders)} contenders")
+            race.spec = replace(race.spec, contenders=tuple(contenders))
+            race.limits = replace(limits, seconds=left)
+            for trial in race.run():
+                self.record(trial)
+
+    def contenders(self, race: Race, spec: str, seconds: float) -> list[Contender]:
+        """What `spec` enters in the race: each algorithm's default config, and its tuned one."""
+        try:
+            offers = self.offers(race, spec)
+        except NoOfferError as refusal:
+            self.record(refused(race, spec, refusal))
+            return []
+        tunable = sum(1 for offer in offers if offer.space is not None)
+        entered = []
+        for offer in offers:
+            default = offer.contender
+            config = None
+            if offer.space is not None and self.options.tune != "never":
+                config = self.tuned(race, offer, offer.space, TUNING_SHARE * seconds / tunable)
+            if config is None:
+                entered.append(default)
+            elif dict(config) == dict(default.config):
+                entered.append(replace(default, tuned=True))
+            else:
+                entered += [default, replace(default, config=dict(config), tuned=True)]
+        return entered
+
+    def offers(self, race: Race, spec: str) -> list[Offer]:
+        """What the backend says it can do with the problem. Raises NoOfferError with the reason."""
+        reply = describe(spec, race.spec.problem, self.protocol.threads, self.machine, race.limits)
+        reason = reply["unavailable"] or reply["unsupported"]
+        if reason:
+            raise NoOfferError(TrialState.SKIPPED, reason)
+        offers = []
+        for offer in reply["offers"]:
+            space = space_from_data(offer["space"]) if offer["space"] else None
+            contender = Contender(
+                spec, offer["algorithm"], offer["weights"], dict(space.default) if space else {}
+            )
+            if self.wanted(contender):
+                offers.append(Offer(contender, space, reply["source_hash"]))
+        return offers
+
+    def wanted(self, contender: Contender) -> bool:
+        """Whether the user's choice of algorithms and weights includes `contender`."""
+        algorithms = self.options.algorithms
+        return contender.weights in self.options.weights and (
+            not algorithms or contender.algorithm in algorithms
+        )
+
+    def tuned(self, race: Race, offer: Offer, space: SearchSpace, seconds: float) -> Config | None:
+        """The stored winner, or the winner of a search of `seconds`; None if no config passed."""
+        if self.options.tune == "auto":
+            stored = self.recorder.best_config(
+                self.machine, self.protocol, race.spec.problem, offer.contender, offer.source_hash
+            )
+            if stored is not None and stored in space:
+                self.outcome.reused += 1
+                return stored
+        self.watcher.step(f"tuning {offer.contender.label()}")
+        arena = replace(race, limits=tuning_limits(seconds, race.limits), roof=None)
+        strategy = RandomSearch(space, self.protocol.seed)
+        tuner = Tuner(arena, offer.contender, strategy, self.options.evaluations, self.record)
+        return tuner.run()
+
+    def record(self, trial: Trial) -> None:
+        """Keep a trial, committed at once."""
+        self.recorder.record(self.outcome.run, trial)
+        if trial.purpose == "tune":
+            self.outcome.evaluations += 1
+        else:
+            self.outcome.trials.append(trial)
+
+    def roof(self, dtype: str) -> Roof:
+        """The FMA roof for `dtype`, its worker kept for the whole run."""
+        if dtype not in self.roofs:
+            self.watcher.step(f"measuring the {dtype} roof")
+            self.roofs[dtype] = Roof.start("flops", dtype, self.machine, self.protocol.threads)
+        return self.roofs[dtype]
+
+    def close(self) -> None:
+        """End the roofs' workers."""
+        for roof in self.roofs.values():
+            roof.close()
+
+
+class NoOfferError(Exception):
+    """A backend takes no part: `state` says whether it declined or broke."""
+
+    def __init__(self, state: TrialState, reason: str) -> None:
+        super().__init__(reason)
+        self.state = state
+
+
+def describe(
+    spec: str, problem: Problem, threads: int, machine: Machine, limits: Limits
+) -> dict[str, Any]:
+    """What the backend `spec` says of itself and `problem`, from a process of its own.
+
+    Raises NoOfferError if importing or asking it fails.
+    """
+    location = locate_backend(spec)
+    with Link(
+        location,
+        problem,
+        threads=threads,
+        timeout=limits.timeout,
+        memory_bytes=limits.memory_bytes,
+    ) as link:
+        try:
+            return link.ask(
+                "describe",
+                location=location_data(location),
+                machine=machine_to_data(machine),
+                threads=threads,
+            )
+        except (RequestError, WorkerLostError) as error:
+            raise NoOfferError(TrialState.FAILED, str(error)) from error
+
+
+def refused(race: Race, spec: str, refusal: NoOfferError) -> Trial:
+    """The trial of a backend that entered no contender."""
+    return Trial(
+        suite=race.spec.suite,
+        layer=race.spec.layer,
+        problem=race.spec.problem,
+        contender=Contender(spec, ""),
+        state=refusal.state,
+        reason=str(refusal),
+        threads=race.spec.protocol.threads,
+    )
+
+
+def check_memory(layers: Sequence[tuple[Suite, Layer]], allowed: int) -> None:
+    """Raise GemmbenchError if a layer's operands and columns exceed `allowed` bytes."""
+    for suite, layer in layers:
+        needed = needed_bytes(layer.problem) + layer.problem.im2col_bytes()
+        if allowed and needed > allowed:
+            raise GemmbenchError(
+                f"{suite.origin}: layer {layer.name!r}: needs {needed / 2**30:.1f} GiB for "
+                f"operands, reference and workspace, {allowed / 2**30:.1f} GiB are allowed. "
+                "Use a smaller --batch, leave it out with --only, or raise --memory."
+            )
+
+
+def check_backends(
+    problem: Problem, options: RunOptions, protocol: RaceProtocol, machine: Machine
+) -> None:
+    """Raise GemmbenchError if a backend that was asked for by name is unknown or unavailable."""
+    limits = Limits(0, options.timeout, options.memory_bytes)
+    for spec in options.backends:
+        locate_backend(spec)
+        try:
+            reply = describe(spec, problem, protocol.threads, machine, limits)
+        except NoOfferError:
+            continue  # it broke: that is a result, and the race records it
+        if reply["unavailable"]:
+            raise GemmbenchError(
+                f"backend {spec!r} is unavailable: {reply['unavailable']} "
+                "Run 'gemmbench backends' to see which are usable."
+            )

@@ -1,0 +1,322 @@
+"""The process that holds one backend: describes, prepares, verifies and times it on request.
+
+Started by `link.py` as `python -m gemmbench.worker READ_FD WRITE_FD`. Requests and replies are
+JSON lines on those two private descriptors; stdout and stderr belong to the backend. It knows
+nothing of suites, races or stores: it does what it is told, one request at a time.
+"""
+
+import contextlib
+import gc
+import hashlib
+import inspect
+import json
+import math
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gemmbench import __version__
+from gemmbench.backend import Backend, Location, Prepared, algorithms, load_backend
+from gemmbench.machine import Machine, machine_from_data
+from gemmbench.operands import Array, GuardedOutput, aligned_empty, guarded_output, map_operands
+from gemmbench.problem import Problem, problem_from_data
+from gemmbench.reference import Check, check
+from gemmbench.space import Config, space_to_data
+
+PROTOCOL_VERSION = 1
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+COLD_COPIES = 64  # most copies that cold mode rotates through
+COLD_BYTES = 2**29  # and the most memory it takes: half a GiB
+
+Json = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Copy:
+    """One set of operand buffers with its output, and the contender prepared on them."""
+
+    operands: dict[str, Array]
+    out: GuardedOutput
+    prepared: Prepared
+
+
+@dataclass(slots=True)
+class Slot:
+    """A prepared contender. Cold mode rotates calls through several copies; hot has one."""
+
+    algorithm: str
+    copies: list[Copy]
+    turn: int = 0
+
+    def next(self) -> Copy:
+        """The copy whose turn it is."""
+        self.turn = (self.turn + 1) % len(self.copies)
+        return self.copies[self.turn]
+
+
+@dataclass(slots=True)
+class Worker:
+    """The backend under test and everything prepared with it. Methods are the requests."""
+
+    problem: Problem
+    backend: Backend | None = None
+    slots: dict[int, Slot] = field(default_factory=dict)
+    operands: dict[str, Array] = field(default_factory=dict)
+    loaded: str = ""  # label of the case whose operands are in the buffers
+
+    def describe(self, location: Json, machine: Json, threads: int) -> Json:
+        """Import the backend; tell whether it can run, what it offers and what can be tuned."""
+        self.backend = load_backend(Location(**location))
+        unavailable = self.backend.unavailable()
+        unsupported = None if unavailable else self.backend.supports(self.problem)
+        usable = not (unavailable or unsupported)
+        offers = self._offers(machine_from_data(machine), threads) if usable else []
+        library = "" if unavailable else str(_optional(self.backend, "library", ""))
+        return {
+            "name": self.backend.name,
+            "unavailable": unavailable,
+            "unsupported": unsupported,
+            "library": library,
+            "source_hash": source_hash(self.backend, library),
+            "offers": offers,
+        }
+
+    def load(self, case: Json) -> Json:
+        """Copy the operands of `case` into every buffer, unless they are there already."""
+        if self.loaded != case["label"]:
+            mapped = map_operands(case["operands"])
+            for buffers in self._buffers(mapped):
+                for name, array in mapped.items():
+                    np.copyto(buffers[name], array)
+            self.loaded = case["label"]
+        return {}
+
+    def prepare(self, slot: int, config: Json, case: Json, cold_bytes: int = 0) -> Json:
+        """Prepare a contender on the operands of `case`. With `cold_bytes`, on enough copies."""
+        self.load(case)
+        prepared = self._prepare(config, self.operands)
+        copies = [prepared]
+        workspace = getattr(prepared.prepared, "workspace_bytes", None)
+        footprint = sum(a.nbytes for a in (*self.operands.values(), prepared.out.array))
+        for _ in range(1, copies_for(cold_bytes, footprint + (workspace or 0))):
+            operands = {name: _copy(array) for name, array in self.operands.items()}
+            copies.append(self._prepare(config, operands))
+        self.slots[slot] = Slot(str(config["algorithm"]), copies)
+        prepared_flops = getattr(prepared.prepared, "flops", None)
+        return {
+            "workspace_bytes": workspace,
+            "flops": None if prepared_flops is None else int(prepared_flops),
+            "copies": len(copies),
+        }
+
+    def verify(self, slot: int, case: Json) -> Json:
+        """Run on the operands of `case` and compare with its answer; poison and guards around."""
+        self.load(case)
+        entry = self.slots[slot]
+        copy = entry.copies[0]
+        copy.out.poison()
+        copy.prepared.run()
+        _synchronize(copy.prepared)
+        answer = np.load(case["answer"], mmap_mode="r")
+        magnitude = np.load(case["magnitude"], mmap_mode="r") if case["magnitude"] else None
+        output = copy.prepared.output()
+        result = check(
+            self.problem, entry.algorithm, output, answer, magnitude, float(case["scale"])
+        )
+        return {
+            "max_error": _finite(result.max_error),
+            "bound": result.bound,
+            "wrong": self._objection(result, output.shape, copy, case),
+        }
+
+    def time(self, slot: int, case: Json, loops: int, warmup: int) -> Json:
+        """Seconds for `loops` calls, after `warmup` untimed ones."""
+        self.load(case)
+        entry = self.slots[slot]
+        for _ in range(warmup):
+            last = entry.next().prepared
+            last.run()
+            _synchronize(last)
+        return {"seconds": _time_block(entry, loops)}
+
+    def stages(self, slot: int, case: Json, repeats: int) -> Json:
+        """Median seconds of each stage of one call, run in order `repeats` times."""
+        self.load(case)
+        prepared = self.slots[slot].copies[0].prepared
+        stages: Mapping[str, Callable[[], None]] = getattr(prepared, "stages", {})
+        seconds: dict[str, list[float]] = {name: [] for name in stages}
+        for _ in range(repeats):
+            for name, stage in stages.items():
+                start = time.perf_counter()
+                stage()
+                _synchronize(prepared)
+                seconds[name].append(time.perf_counter() - start)
+        return {name: float(np.median(values)) for name, values in seconds.items()}
+
+    def release(self, slot: int) -> Json:
+        """Drop a prepared contender and its memory."""
+        self.slots.pop(slot, None)
+        gc.collect()
+        return {}
+
+    def _offers(self, machine: Machine, threads: int) -> list[Json]:
+        assert self.backend is not None  # noqa: S101 - describe() is always the first request
+        offers = []
+        for algorithm, kinds in algorithms(self.backend, self.problem).items():
+            for weights in kinds:
+                choice: Config = {"algorithm": algorithm, "weights": weights, "threads": threads}
+                space = self.backend.search_space(self.problem, machine, choice)
+                data = space_to_data(space) if space is not None else None
+                offers.append({"algorithm": algorithm, "weights": weights, "space": data})
+        return offers
+
+    def _prepare(self, config: Json, operands: dict[str, Array]) -> Copy:
+        assert self.backend is not None  # noqa: S101 - describe() is always the first request
+        out = guarded_output(self.problem)
+        given = {**operands, "out": out.array}
+        return Copy(operands, out, self.backend.prepare(self.problem, config, given))
+
+    def _buffers(self, mapped: Mapping[str, Array]) -> list[dict[str, Array]]:
+        if not self.operands:
+            self.operands = {n: aligned_empty(a.shape, str(a.dtype)) for n, a in mapped.items()}
+        copies = (copy.operands for slot in self.slots.values() for copy in slot.copies[1:])
+        return [self.operands, *copies]
+
+    def _objection(
+        self, result: Check, shape: tuple[int, ...], copy: Copy, case: Json
+    ) -> str | None:
+        """Why the output does not count, in one line; None if it is right."""
+        if copy.out.overrun():
+            return "wrote outside its output"
+        for name, array in map_operands(case["operands"]).items():
+            if not np.array_equal(copy.operands[name], array):
+                self.loaded = ""  # the buffers no longer hold the case
+                return f"changed its input {name!r}"
+        if result.right:
+            return None
+        if shape != self.problem.output_shape():
+            return f"its output has the shape {shape}, not {self.problem.output_shape()}"
+        if not math.isfinite(result.max_error):
+            return "left elements of its output unwritten, or wrote NaN or infinity"
+        if result.bound == 0:
+            return f"is off by {result.max_error:.3g} on small integers, where the answer is exact"
+        return f"error {result.max_error:.3g} exceeds the bound {result.bound:.3g}"
+
+
+def copies_for(cold_bytes: int, footprint: int) -> int:
+    """How many copies of `footprint` bytes pass through `cold_bytes` of cache before a reuse."""
+    if cold_bytes == 0:
+        return 1
+    affordable = max(2, COLD_BYTES // footprint)
+    return min(COLD_COPIES, affordable, max(2, 1 + -(-cold_bytes // footprint)))
+
+
+def source_hash(backend: Backend, library: str) -> str:
+    """Twelve hex digits that change with the backend's source files or the library it drives."""
+    sources: Sequence[Path] = _optional(backend, "sources", [])
+    paths = sorted(Path(p) for p in sources) or [Path(inspect.getfile(type(backend)))]
+    digest = hashlib.sha256(library.encode())
+    for path in paths:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def serve(requests: Any, replies: Any) -> None:
+    """Answer requests until the pipe closes. Exceptions become error replies; crashes do not."""
+    worker: Worker | None = None
+    _send(replies, {"protocol": PROTOCOL_VERSION, "gemmbench": __version__, "pid": os.getpid()})
+    for line in requests:
+        request = json.loads(line)
+        method, params = request["method"], request["params"]
+        try:
+            if method == "open":
+                worker = Worker(problem_from_data(params["problem"]))
+                result: Json = {}
+            else:
+                result = getattr(worker, method)(**params)
+            _send(replies, {"result": result})
+        except Exception as error:  # a backend may raise anything: it is reported, not handled
+            _send(replies, {"error": _one_line(error)})
+
+
+def main(argv: Sequence[str]) -> None:
+    """Serve on the descriptors named in `argv`, dying with the parent, within a memory limit."""
+    read_fd, write_fd, memory_bytes = (int(word) for word in argv)
+    _die_with_parent()
+    if memory_bytes:
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    gc.disable()
+    with os.fdopen(read_fd, "r") as requests, os.fdopen(write_fd, "w") as replies:
+        serve(requests, replies)
+
+
+def _time_block(entry: Slot, loops: int) -> float:
+    """Seconds for `loops` calls, with nothing but the calls between the two readings."""
+    if len(entry.copies) == 1:
+        prepared = entry.copies[0].prepared
+        run = prepared.run
+        start = time.perf_counter_ns()
+        for _ in range(loops):
+            run()
+        _synchronize(prepared)
+        return (time.perf_counter_ns() - start) * 1e-9
+    turns = [entry.next().prepared for _ in range(loops)]
+    start = time.perf_counter_ns()
+    for prepared in turns:
+        prepared.run()
+    _synchronize(prepared)
+    return (time.perf_counter_ns() - start) * 1e-9
+
+
+def _synchronize(prepared: Prepared) -> None:
+    wait = getattr(prepared, "synchronize", None)
+    if wait is not None:
+        wait()
+
+
+def _optional(backend: Backend, method: str, default: Any) -> Any:
+    found = getattr(backend, method, None)
+    return default if found is None else found()
+
+
+def _copy(array: Array) -> Array:
+    fresh = aligned_empty(array.shape, str(array.dtype))
+    np.copyto(fresh, array)
+    return fresh
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        return f"out of memory: {text or 'an allocation was refused'}"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _send(replies: Any, message: Json) -> None:
+    replies.write(json.dumps(message) + "\n")
+    replies.flush()
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel to kill this process when its parent dies, stopped or not (Linux only)."""
+    with contextlib.suppress(OSError, AttributeError):
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

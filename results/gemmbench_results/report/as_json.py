@@ -1,0 +1,94 @@
+"""The JSON of `gemmbench run`: schema 1, which other programs rely on."""
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from typing import Any
+
+from gemmbench.machine import Machine, machine_to_data
+from gemmbench.problem import problem_to_data
+from gemmbench.stats import Summary
+from gemmbench.trial import RaceProtocol, Trial
+from gemmbench_results.report.standing import fraction_of_peak, gflops, summary_of
+from gemmbench_results.rows import protocol_to_data
+from gemmbench_results.store import Run
+
+SCHEMA = 1
+
+
+def run_json(
+    run: Mapping[str, Any], machine: Machine, protocol: RaceProtocol, trials: Sequence[Trial]
+) -> dict[str, Any]:
+    """A run and its race trials as JSON-able data; numbers that are not finite become None.
+
+    Evaluations of a search are in the store only. `run` is what `run_to_data` gives.
+    """
+    data = {
+        "schema": SCHEMA,
+        "run": dict(run),
+        "machine": machine_to_data(machine),
+        "protocol": protocol_to_data(protocol),
+        "trials": [trial_to_data(trial) for trial in trials if trial.purpose == "race"],
+    }
+    finite: dict[str, Any] = _finite(data)
+    return finite
+
+
+def run_to_data(run: Run) -> dict[str, Any]:
+    """What is told of a run besides its machine and protocol."""
+    return {
+        "number": run.number,
+        "command": run.command,
+        "gemmbench": run.gemmbench_version,
+        "seed": run.seed,
+        "started_at": run.started_at,
+        "ended_at": run.ended_at,
+        "exit_code": run.exit_code,
+    }
+
+
+def trial_to_data(trial: Trial) -> dict[str, Any]:
+    """A trial with statistics for its samples; without any unless it is COMPLETE."""
+    contender, summary = trial.contender, summary_of(trial)
+    return {
+        "suite": trial.suite,
+        "layer": trial.layer,
+        "problem": problem_to_data(trial.problem),
+        "backend": contender.backend,
+        "library": trial.library,
+        "algorithm": contender.algorithm,
+        "weights": contender.weights,
+        "config": dict(contender.config),
+        "state": str(trial.state),
+        "reason": trial.reason,
+        "max_error": trial.max_error,
+        "error_bound": trial.error_bound,
+        "seconds": _seconds(summary) if summary else None,
+        "gflops": gflops(trial, summary) if summary else None,
+        "fraction_of_peak": fraction_of_peak(trial, summary) if summary else None,
+        "stages": dict(trial.stages),
+        "workspace_bytes": trial.workspace_bytes,
+        "threads": trial.threads,
+        "tuned": contender.tuned,
+    }
+
+
+def _seconds(summary: Summary) -> dict[str, float | int]:
+    """Seconds per call, and how many blocks and fresh processes they rest on."""
+    return {
+        "median": summary.median,
+        "low": summary.low,
+        "high": summary.high,
+        "min": summary.minimum,
+        "samples": summary.samples,
+        "processes": summary.processes,
+    }
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_finite(value) for value in data]
+    if isinstance(data, float) and not isfinite(data):
+        return None
+    return data

@@ -1,0 +1,163 @@
+"""The sentences under the table: what won where, what tuning gained, what to try next."""
+
+from collections.abc import Mapping, Sequence
+from shlex import quote
+from statistics import median
+
+from gemmbench.stats import ONE_PROCESS_EFFECT, Verdict
+from gemmbench.trial import Trial, TrialState
+from gemmbench_results.report.standing import (
+    ContenderKey,
+    Standing,
+    contender_key,
+    fraction_of_peak,
+    layers_of,
+    standings,
+    summary_of,
+)
+
+LISTED_LAYERS = 6  # longer lists become a count
+FAR_FROM_PEAK = 0.5  # below half of the peak a longer search often pays
+LONG_BUDGET = 300  # seconds
+
+Layers = Mapping[str, Sequence[Standing]]
+
+
+def plain_sentences(
+    trials: Sequence[Trial],
+    verdicts: Mapping[str, Sequence[Verdict]],
+    *,
+    suite: str | None = None,
+) -> list[str]:
+    """What won where, what could not be ranked, what tuning gained and what to try next.
+
+    Each only if there is something to say. `suite` is what the user typed to name the suite
+    (default: the name in the trials), for the command that is suggested.
+    """
+    if not trials:
+        return []
+    layers = standings(trials, verdicts)
+    run = f"gemmbench run {quote(suite or trials[0].suite)}"
+    sentences = (_winners(layers), _unranked(layers), _tuning(trials), _next(layers, run))
+    return [sentence for sentence in sentences if sentence]
+
+
+def _winners(layers: Layers) -> str:
+    """As 'numba im2col is fastest on conv1 and conv2; blas gemm and numba gemm tie on fc6.'."""
+    wins: dict[tuple[str, str], list[str]] = {}
+    for name, layer in layers.items():
+        marked = {(s.mark, s.trial.contender.weights) for s in layer if s.mark}
+        for mark, weights in sorted(marked):
+            leaders = [s for s in layer if (s.mark, s.trial.contender.weights) == (mark, weights)]
+            wins.setdefault((mark, _listed([_label(s.trial) for s in leaders])), []).append(name)
+    verb = {
+        "winner": "{} is fastest on {}",
+        "tie": "{} tie on {}",
+        "undecided": "between {} it is undecided on {}",
+    }
+    order = sorted(wins, key=lambda key: list(verb).index(key[0]))
+    clauses = [verb[mark].format(who, _named(wins[mark, who], len(layers))) for mark, who in order]
+    return f"{'; '.join(clauses)}." if clauses else ""
+
+
+def _unranked(layers: Layers) -> str:
+    bad = [
+        f"{_label(s.trial)} on {name} ({s.trial.state})"
+        for name, layer in layers.items()
+        for s in layer
+        if s.trial.state in (TrialState.WRONG, TrialState.FAILED)
+    ]
+    return f"Not ranked: {_listed(bad)}." if bad else ""
+
+
+def _tuning(trials: Sequence[Trial]) -> str:
+    """As 'Tuning made numba 1.2 times as fast in the median of 5 layers, most on conv2 (1.6).'."""
+    gains: dict[str, list[tuple[float, str]]] = {}
+    for name, layer in layers_of(trials).items():
+        for key, (default, tuned) in _default_and_tuned(layer).items():
+            gains.setdefault(key[0], []).append((default / tuned, name))
+    clauses = []
+    for backend, found in gains.items():
+        most, where = max(found)
+        if most < 1 + ONE_PROCESS_EFFECT:
+            clauses.append(
+                f"tuning gained {backend} less than {100 * ONE_PROCESS_EFFECT:.0f} % on any layer"
+            )
+            continue
+        layers = "layer" if len(found) == 1 else f"median of {len(found)} layers"
+        middle = median(gain for gain, _ in found)
+        detail = "" if len(found) == 1 else f", most on {where} ({most:.2f})"
+        clauses.append(f"tuning made {backend} {middle:.2f} times as fast in the {layers}{detail}")
+    text = "; ".join(clauses)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def _next(layers: Layers, run: str) -> str:
+    """The command that most likely changes the picture."""
+    undecided = [n for n, layer in layers.items() if any(s.mark == "undecided" for s in layer)]
+    if undecided:
+        name = undecided[0]
+        processes = max(s.summary.processes for s in layers[name] if s.summary)
+        more = f"{run} --only {quote(name)} --processes {2 * processes}"
+        return f"To decide {name}, measure more processes: {more}"
+    if not any(_contested(layer) for layer in layers.values()):
+        return "Nothing was raced against anything: 'gemmbench backends' lists what else could run."
+    slowest = _farthest_from_peak(layers)
+    if slowest and slowest[0] < FAR_FROM_PEAK:
+        fraction, name = slowest
+        search = f"{run} --only {quote(name)} --tune force --budget {LONG_BUDGET}"
+        return (
+            f"{name} is farthest from the peak ({100 * fraction:.0f} %); to search its tile sizes "
+            f"longer: {search}"
+        )
+    if all(s.trial.contender.weights == "plain" for layer in layers.values() for s in layer):
+        return f"If the weights are constant, let them be prepared ahead: {run} --weights prepared"
+    return ""
+
+
+def _farthest_from_peak(layers: Layers) -> tuple[float, str] | None:
+    """The smallest fraction of peak that a layer's best contender reaches, where one is tunable."""
+    best = [
+        (max(fractions), name)
+        for name, layer in layers.items()
+        if any(s.summary and s.trial.contender.config for s in layer)
+        and (fractions := [f for s in layer if (f := _fraction(s)) is not None])
+    ]
+    return min(best) if best else None
+
+
+def _fraction(standing: Standing) -> float | None:
+    return fraction_of_peak(standing.trial, standing.summary) if standing.summary else None
+
+
+def _default_and_tuned(layer: Sequence[Trial]) -> dict[ContenderKey, tuple[float, float]]:
+    """Median seconds with the default and with the tuned config, of contenders that ran both."""
+    medians: dict[ContenderKey, dict[bool, float]] = {}
+    for trial in layer:
+        summary = summary_of(trial)
+        if summary:
+            medians.setdefault(contender_key(trial), {})[trial.contender.tuned] = summary.median
+    return {key: (two[False], two[True]) for key, two in medians.items() if len(two) == 2}
+
+
+def _label(trial: Trial) -> str:
+    """'numba im2col', and 'fft' where the backend is called like its algorithm."""
+    contender = trial.contender
+    prepared = " prepared" if contender.weights == "prepared" else ""
+    same = contender.backend == contender.algorithm
+    return contender.backend + prepared if same else contender.label()
+
+
+def _contested(layer: Sequence[Standing]) -> bool:
+    return sum(1 for s in layer if s.summary) > 1
+
+
+def _named(names: Sequence[str], total: int) -> str:
+    if len(names) == total > 2:
+        return f"all {total} layers"
+    return f"{len(names)} of {total} layers" if len(names) > LISTED_LAYERS else _listed(names)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """'a', 'a and b', 'a, b and c'."""
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)

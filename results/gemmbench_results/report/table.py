@@ -1,0 +1,171 @@
+"""The table of a suite: one row a layer and contender, fastest first.
+
+Seconds are scaled here and nowhere else.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
+from typing import Literal
+
+from tabulate import tabulate
+
+from gemmbench.space import Config
+from gemmbench.stats import Summary, Verdict
+from gemmbench.trial import Trial, TrialState
+from gemmbench_results.report.standing import (
+    Standing,
+    fraction_of_peak,
+    gflops,
+    is_implausible,
+    standings,
+)
+
+Format = Literal["table", "markdown"]
+
+STYLES = {"table": "simple", "markdown": "github"}  # our name -> tabulate's
+UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+REASON_LENGTH = 60  # characters of a reason in the table; the JSON has all of it
+CHOSEN_ELSEWHERE = frozenset({"algorithm", "weights", "threads"})  # not tile sizes
+
+RIGHT, LEFT = "right", "left"
+COLUMNS = {
+    "layer": LEFT,
+    "m×k×n": LEFT,
+    "backend": LEFT,
+    "algorithm": LEFT,
+    "time": LEFT,
+    "GFLOP/s": RIGHT,
+    "% of peak": RIGHT,
+    "speed": RIGHT,
+    "error/bound": RIGHT,
+    "tile sizes": LEFT,
+    "result": LEFT,  # last, so that a long reason widens no other column
+}
+SAME_WEIGHTS = "speed is against the fastest of the layer with the same weights, plain or prepared"
+WITHIN_PROCESS = "~ interval within one process, narrower than the truth: raise --processes"
+IMPLAUSIBLE = "! faster than the machine's measured peak: do not believe it before you know why"
+
+
+def trial_table(
+    trials: Sequence[Trial],
+    verdicts: Mapping[str, Sequence[Verdict]],
+    *,
+    format: Format = "table",  # noqa: A002  the command line's own word
+) -> str:
+    """The race trials of one suite as text, footnotes included; '' without any.
+
+    `verdicts` are by layer, one for each kind of weights, their leaders indices into that layer's
+    race trials. Columns that nothing fills are left out.
+    """
+    layers = standings(trials, verdicts)
+    rows = [row for layer in layers.values() for row in _rows(layer)]
+    if not rows:
+        return ""
+    columns = [name for name in COLUMNS if any(row[name] for row in rows)]
+    table = tabulate(
+        [[row[name] for name in columns] for row in rows],
+        headers=columns,
+        tablefmt=STYLES[format],
+        disable_numparse=True,
+        colalign=[COLUMNS[name] for name in columns],
+    )
+    lines = [line.rstrip() for line in table.splitlines()]
+    notes = list(_footnotes([s for layer in layers.values() for s in layer]))
+    return "\n".join([*lines, *([""] if notes else []), *notes])
+
+
+def time_text(summary: Summary) -> str:
+    """'7.12 ms ±1.3 %': the median and the larger half of its interval; '~' for one process."""
+    half = max(summary.high - summary.median, summary.median - summary.low)
+    sign = "~" if summary.within_process else "±"
+    return f"{seconds_text(summary.median)} {sign}{_digits(100 * half / summary.median, 2)} %"
+
+
+def seconds_text(seconds: float) -> str:
+    """Three significant digits with the unit that leaves at most three before the point."""
+    for scale, unit in UNITS:
+        if seconds >= 0.9995 * scale:
+            return f"{_digits(seconds / scale, 3)} {unit}"
+    return f"{_digits(seconds / UNITS[-1][0], 3)} {UNITS[-1][1]}"
+
+
+def config_text(config: Config, *, tuned: bool) -> str:
+    """'mr=8 nv=3 kc=320', with '(default)' behind it if no search found it."""
+    knobs = [
+        f"{name}={str(value).lower() if isinstance(value, bool) else value}"
+        for name, value in config.items()
+        if name not in CHOSEN_ELSEWHERE
+    ]
+    return " ".join([*knobs, *(["(default)"] if knobs and not tuned else [])])
+
+
+def _rows(layer: Sequence[Standing]) -> Iterator[dict[str, str]]:
+    """Cells by column; the layer's name and shape stand in its first row only."""
+    for position, standing in enumerate(layer):
+        trial = standing.trial
+        contender = trial.contender
+        prepared = " prepared" if contender.weights == "prepared" else ""
+        yield {
+            "layer": "" if position else trial.layer,
+            "m×k×n": "" if position else str(trial.problem.gemm()),
+            "backend": contender.backend,
+            "algorithm": f"{contender.algorithm}{prepared}",
+            **_timing(trial, standing.summary),
+            "speed": "" if standing.speed is None else f"{standing.speed:.2f}",
+            "error/bound": _error(trial),
+            "tile sizes": config_text(contender.config, tuned=contender.tuned),
+            "result": standing.mark or _outcome(trial),
+        }
+
+
+def _timing(trial: Trial, summary: Summary | None) -> dict[str, str]:
+    if summary is None:
+        return {"time": "", "GFLOP/s": "", "% of peak": ""}
+    fraction = fraction_of_peak(trial, summary)
+    flag = " !" if is_implausible(trial, summary) else ""
+    return {
+        "time": time_text(summary),
+        "GFLOP/s": _digits(gflops(trial, summary), 3) + flag,
+        "% of peak": "" if fraction is None else _digits(100 * fraction, 3),
+    }
+
+
+def _outcome(trial: Trial) -> str:
+    """'' for a COMPLETE trial, else its state and the beginning of the reason."""
+    if trial.state is TrialState.COMPLETE:
+        return ""
+    reason = " ".join(trial.reason.split())
+    if len(reason) > REASON_LENGTH:
+        reason = reason[: REASON_LENGTH - 1].rstrip() + "…"
+    return f"{trial.state}: {reason}" if reason else str(trial.state)
+
+
+def _error(trial: Trial) -> str:
+    """The largest error as a share of what is allowed; more than 1 is wrong."""
+    if trial.max_error is None or trial.error_bound is None:
+        return ""
+    if trial.max_error == 0:
+        return "0"
+    share = trial.max_error / trial.error_bound if trial.error_bound else float("inf")
+    if not isfinite(share):
+        return "inf"
+    return f"{share:.2f}" if share < 100 else f"{share:.1e}"
+
+
+def _footnotes(standing: Sequence[Standing]) -> Iterator[str]:
+    timed = [(s.trial, s.summary) for s in standing if s.summary is not None]
+    if len({trial.contender.weights for trial, _ in timed}) > 1:
+        yield SAME_WEIGHTS
+    if any(summary.within_process for _, summary in timed):
+        yield WITHIN_PROCESS
+    if any(is_implausible(trial, summary) for trial, summary in timed):
+        yield IMPLAUSIBLE
+
+
+def _digits(value: float, significant: int) -> str:
+    """`value` with that many significant digits, fewer below 1 and all of them where large."""
+    decimals = significant - 1
+    for power in range(1, significant):
+        if abs(value) >= 10**power - 0.5 * 10.0 ** (power - significant):
+            decimals = significant - 1 - power
+    return f"{value:.{decimals}f}"

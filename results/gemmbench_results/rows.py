@@ -1,0 +1,180 @@
+"""Values to rows and back. What goes into the store comes out equal, every sample included.
+
+The one exception is NaN in `max_error`, which SQL reads as "unknown" and comes back as None.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from gemmbench.machine import Machine, machine_from_data, machine_to_data
+from gemmbench.measurement import Measurement, Sample
+from gemmbench.problem import Problem, problem_from_data, problem_to_data
+from gemmbench.stats import summarize
+from gemmbench.trial import Contender, Environment, RaceProtocol, Trial, TrialState
+
+# What a timing depends on. Not the seed, the notes or how many processes and rounds there were:
+# those change how sure a result is, not what it is.
+COMPARABLE = (
+    "method",
+    "fill",
+    "cache",
+    "cold_bytes",
+    "threads",
+    "block_seconds",
+    "warmup_calls",
+    "alignment",
+    "forced",
+)
+
+Row = dict[str, Any]
+
+
+def canonical(data: Any) -> str:
+    """JSON text that is equal if and only if the data are: sorted keys, no spaces."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def comparable_key(protocol: RaceProtocol) -> str:
+    """Twelve hex digits, equal if and only if timings under the protocols may be compared."""
+    same = [getattr(protocol, name) for name in COMPARABLE]
+    return hashlib.sha256(canonical(same).encode()).hexdigest()[:12]
+
+
+def now() -> str:
+    """The time in UTC as ISO 8601 text of constant width, which sorts as text."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def protocol_to_data(protocol: RaceProtocol) -> Row:
+    """`protocol` as JSON-able data."""
+    lists = {"notes": list(protocol.notes), "forced": list(protocol.forced)}
+    return {**dataclasses.asdict(protocol), **lists}
+
+
+def protocol_from_data(data: Mapping[str, Any]) -> RaceProtocol:
+    """The protocol that `protocol_to_data` wrote, fields of other gemmbench versions left out."""
+    known = {field.name for field in dataclasses.fields(RaceProtocol)} & set(data)
+    fields = {name: data[name] for name in known}
+    lists = {name: tuple(fields.get(name, ())) for name in ("notes", "forced")}
+    return RaceProtocol(**{**fields, **lists})
+
+
+def machine_to_row(machine: Machine) -> Row:
+    """Columns of the machine table."""
+    return machine_to_data(machine)
+
+
+def machine_from_row(row: Mapping[str, Any]) -> Machine:
+    """The machine in `row`, whose other columns are ignored."""
+    return machine_from_data({f.name: row[f.name] for f in dataclasses.fields(Machine)})
+
+
+def problem_to_row(problem: Problem) -> Row:
+    """Columns of the problem table."""
+    return {
+        "canonical": canonical(problem_to_data(problem)),
+        "kind": problem.kind,
+        "dtype": problem.dtype,
+        "shape": str(problem.gemm()),
+        "flops": problem.flops(),
+    }
+
+
+def problem_from_row(row: Mapping[str, Any]) -> Problem:
+    """The problem in `row`, whose other columns are ignored."""
+    return problem_from_data(json.loads(row["canonical"]))
+
+
+def trial_to_row(trial: Trial) -> Row:
+    """Columns of the trial table but its keys; statistics are None without samples."""
+    contender = trial.contender
+    return {
+        "suite": trial.suite,
+        "layer": trial.layer,
+        "backend": contender.backend,
+        "algorithm": contender.algorithm,
+        "weights": contender.weights,
+        "config": dict(contender.config),
+        "config_text": canonical(dict(contender.config)),
+        "environment": dataclasses.asdict(contender.environment),
+        "purpose": trial.purpose,
+        "tuned": contender.tuned,
+        "state": str(trial.state),
+        "reason": trial.reason,
+        "threads": trial.threads,
+        "library": trial.library,
+        "source_hash": trial.source_hash,
+        "max_error": trial.max_error,
+        "error_bound": trial.error_bound,
+        "stages": dict(trial.stages),
+        "workspace_bytes": trial.workspace_bytes,
+        "own_flops": trial.own_flops,
+        "peak_flops": trial.peak_flops,
+        **_seconds(trial.measurement),
+        "recorded_at": now(),
+    }
+
+
+def trial_from_row(row: Mapping[str, Any], measurement: Measurement) -> Trial:
+    """The trial in `row` (columns of trial and problem) with its samples."""
+    return Trial(
+        suite=row["suite"],
+        layer=row["layer"],
+        problem=problem_from_row(row),
+        contender=Contender(
+            backend=row["backend"],
+            algorithm=row["algorithm"],
+            weights=row["weights"],
+            config=row["config"],
+            environment=_environment(row["environment"]),
+            tuned=row["tuned"],
+        ),
+        state=TrialState(row["state"]),
+        reason=row["reason"],
+        purpose=row["purpose"],
+        threads=row["threads"],
+        library=row["library"],
+        source_hash=row["source_hash"],
+        max_error=row["max_error"],
+        error_bound=row["error_bound"],
+        measurement=measurement,
+        stages=row["stages"],
+        workspace_bytes=row["workspace_bytes"],
+        own_flops=row["own_flops"],
+        peak_flops=row["peak_flops"],
+    )
+
+
+def sample_rows(trial_id: int, measurement: Measurement) -> list[Row]:
+    """Columns of the sample table, one row a sample, in the order they were taken."""
+    return [
+        {"trial_id": trial_id, "position": position, **dataclasses.asdict(sample)}
+        for position, sample in enumerate(measurement.samples)
+    ]
+
+
+def measurement_from_rows(rows: Iterable[Mapping[str, Any]]) -> Measurement:
+    """The measurement whose samples are `rows`, in that order."""
+    names = [field.name for field in dataclasses.fields(Sample)]
+    return Measurement(tuple(Sample(**{name: row[name] for name in names}) for row in rows))
+
+
+def _seconds(measurement: Measurement) -> Row:
+    if not measurement:
+        return dict.fromkeys(("seconds_median", "seconds_low", "seconds_high", "seconds_min"))
+    summary = summarize(measurement)
+    return {
+        "seconds_median": summary.median,
+        "seconds_low": summary.low,
+        "seconds_high": summary.high,
+        "seconds_min": summary.minimum,
+    }
+
+
+def _environment(data: Mapping[str, Any]) -> Environment:
+    variables = tuple((str(name), str(value)) for name, value in data["variables"])
+    return Environment(data["python"], variables)

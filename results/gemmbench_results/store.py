@@ -1,0 +1,353 @@
+"""The store: runs, trials and samples in SQL, each trial committed before the next one starts.
+
+It implements the core's `Recorder` and knows nothing of backends, races or the terminal. A file
+is made by the first run that is begun, brought up to date when opened, and never half-written:
+creating and upgrading are one transaction each.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import Connection, Result, Select, Table, exc, func, insert, select, update
+
+import gemmbench
+from gemmbench.errors import GemmbenchError
+from gemmbench.machine import Machine
+from gemmbench.measurement import Measurement
+from gemmbench.problem import Problem
+from gemmbench.space import Config
+from gemmbench.trial import Contender, RaceProtocol, Trial, TrialState
+from gemmbench_results import migrations, rows, schema
+from gemmbench_results.database import Database, locate
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One command's execution on one machine. Times are ISO 8601 in UTC."""
+
+    number: int
+    command: str
+    machine: Machine
+    protocol: RaceProtocol
+    seed: int
+    gemmbench_version: str
+    started_at: str
+    ended_at: str | None  # None while it runs, and for ever if it was killed
+    exit_code: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreInfo:
+    """What a database holds. `nbytes` is None where it is not a file."""
+
+    name: str
+    revision: str | None  # None: nothing was stored yet
+    newest_revision: str
+    runs: int
+    trials: int
+    samples: int
+    nbytes: int | None
+
+
+class Store:
+    """Runs, trials and samples in one database. Made by `open_store`."""
+
+    def __init__(self, database: Database, *, exists: bool) -> None:
+        self._database = database
+        self._exists = exists  # False until the tables are there; nothing is read before
+
+    @property
+    def name(self) -> str:
+        """The path or URL, without a password."""
+        return self._database.name
+
+    def begin(self, command: str, machine: Machine, protocol: RaceProtocol, seed: int) -> int:
+        """The number of a new run; makes the folder, the file and its tables if need be.
+
+        Raises GemmbenchError where the database is locked or can't be written.
+        """
+        if not self._exists:
+            _create(self._database)
+            self._exists = True
+        with self._database.writing() as connection:
+            machine_id = _id_of(connection, schema.machine, "key", rows.machine_to_row(machine))
+            values = {
+                "machine_id": machine_id,
+                "command": command,
+                "started_at": rows.now(),
+                "gemmbench_version": gemmbench.__version__,
+                "seed": seed,
+                "protocol": rows.protocol_to_data(protocol),
+                "protocol_key": rows.comparable_key(protocol),
+                "fill": protocol.fill,
+                "cache": protocol.cache,
+            }
+            return _insert(connection, schema.run, values)
+
+    def record(self, run: int, trial: Trial) -> None:
+        """Keep `trial` and its samples; committed when this returns."""
+        with self._database.writing() as connection:
+            row = rows.problem_to_row(trial.problem)
+            problem_id = _id_of(connection, schema.problem, "canonical", row)
+            values = {"run_id": run, "problem_id": problem_id, **rows.trial_to_row(trial)}
+            trial_id = _insert(connection, schema.trial, values)
+            samples = rows.sample_rows(trial_id, trial.measurement)
+            if samples:
+                connection.execute(insert(schema.sample), samples)
+
+    def end(self, run: int, exit_code: int) -> None:
+        """Note that the run is over."""
+        with self._database.writing() as connection:
+            query = update(schema.run).where(schema.run.c.id == run)
+            connection.execute(query.values(ended_at=rows.now(), exit_code=exit_code))
+
+    def best_config(
+        self,
+        machine: Machine,
+        protocol: RaceProtocol,
+        problem: Problem,
+        contender: Contender,
+        source_hash: str,
+    ) -> Config | None:
+        """The newest stored winner for the same problem, machine, source, threads and protocol."""
+        trial, run = schema.trial.c, schema.run.c
+        query = (
+            select(trial.config)
+            .join_from(schema.trial, schema.run)
+            .join(schema.machine)
+            .join(schema.problem)
+            .where(
+                trial.state == str(TrialState.COMPLETE),
+                trial.purpose == "race",
+                trial.tuned,
+                trial.backend == contender.backend,
+                trial.algorithm == contender.algorithm,
+                trial.weights == contender.weights,
+                trial.source_hash == source_hash,
+                trial.threads == protocol.threads,
+                run.protocol_key == rows.comparable_key(protocol),
+                schema.machine.c.key == machine.key(),
+                schema.problem.c.canonical == rows.problem_to_row(problem)["canonical"],
+            )
+            .order_by(trial.id.desc())
+            .limit(1)
+        )
+        if not self._exists:
+            return None
+        with self._database.reading() as connection:
+            config: Config | None = connection.execute(query).scalar_one_or_none()
+        return config
+
+    def runs(self) -> list[Run]:
+        """Every run, oldest first."""
+        return self._runs(_runs())
+
+    def run(self, number: int) -> Run:
+        """The run with that number. Raises GemmbenchError if there is none."""
+        runs = self._runs(_runs().where(schema.run.c.id == number))
+        if not runs:
+            raise GemmbenchError(f"{self.name}: there is no run {number}.")
+        return runs[0]
+
+    def latest_run(self) -> Run | None:
+        """The run begun last, by whichever process; None in an empty store."""
+        newest = select(func.max(schema.run.c.id)).scalar_subquery()
+        runs = self._runs(_runs().where(schema.run.c.id == newest))
+        return runs[0] if runs else None
+
+    def trials(self, run: int) -> list[Trial]:
+        """Trials of a run with all their samples, in the order they were recorded."""
+        if not self._exists:
+            return []
+        trial, sample = schema.trial, schema.sample
+        trials = select(trial, schema.problem.c.canonical).join(schema.problem)
+        samples = select(sample).join(trial).where(trial.c.run_id == run)
+        with self._database.reading() as connection:
+            measurements = _measurements(
+                connection.execute(samples.order_by(sample.c.trial_id, sample.c.position))
+            )
+            found = connection.execute(trials.where(trial.c.run_id == run).order_by(trial.c.id))
+            return [
+                rows.trial_from_row(dict(row), measurements.get(row["id"], Measurement()))
+                for row in found.mappings()
+            ]
+
+    def _runs(self, query: Select[Any]) -> list[Run]:
+        if not self._exists:
+            return []
+        with self._database.reading() as connection:
+            return [_run(dict(row)) for row in connection.execute(query).mappings()]
+
+    def close(self) -> None:
+        """Close every connection; SQLite folds its write-ahead log back into the file."""
+        self._database.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_store(place: str | os.PathLike[str], *, create: bool = True) -> Store:
+    """The store at a SQLAlchemy URL or a path, upgraded to the newest schema.
+
+    Nothing is made before the first `begin`. Raises GemmbenchError for a place that can't be a
+    store: a bad URL, a missing driver, a folder, a file that is no SQLite database or another
+    program's, one of a newer gemmbench; and, with `create` False, one that does not exist.
+    """
+    database = locate(place)
+    if database.path is not None and not database.path.exists():
+        if not create:
+            raise GemmbenchError(
+                f"{database.name}: there is no such database. Run 'gemmbench run SUITE' first, or "
+                "name another with --db."
+            )
+        return Store(database, exists=False)
+    try:
+        return Store(database, exists=_bring_up_to_date(database))
+    except BaseException:
+        database.engine.dispose()
+        raise
+
+
+def store_info(place: str | os.PathLike[str]) -> StoreInfo:
+    """What the database at `place` holds; neither made nor upgraded by asking.
+
+    Raises GemmbenchError as `open_store` does.
+    """
+    database = locate(place)
+    newest = migrations.known_revisions()[0]
+    empty = StoreInfo(database.name, None, newest, 0, 0, 0, None)
+    if database.path is not None and not database.path.exists():
+        return empty
+    try:
+        revision = _readable_revision(database)
+        if revision is None:
+            return empty
+        with database.reading() as connection:
+            runs, trials, samples = (
+                connection.execute(select(func.count()).select_from(table)).scalar_one()
+                for table in (schema.run, schema.trial, schema.sample)
+            )
+    finally:
+        database.engine.dispose()
+    nbytes = database.path.stat().st_size if database.path else None
+    return StoreInfo(database.name, revision, newest, runs, trials, samples, nbytes)
+
+
+def upgrade_store(place: str | os.PathLike[str]) -> tuple[str, str]:
+    """The revisions before and after upgrading the database at `place`, which must exist.
+
+    Raises GemmbenchError as `open_store` does.
+    """
+    before = store_info(place).revision
+    open_store(place, create=False).close()
+    after = store_info(place).revision
+    if before is None or after is None:
+        raise GemmbenchError(f"{place}: holds no results yet. Run 'gemmbench run SUITE' first.")
+    return before, after
+
+
+def _readable_revision(database: Database) -> str | None:
+    """The schema revision; None in an empty database.
+
+    Raises GemmbenchError for a newer schema and for tables that are not gemmbench's.
+    """
+    with database.reading() as connection:
+        revision, tables = migrations.revision(connection), migrations.tables(connection)
+    if revision in migrations.known_revisions() or not tables:
+        return revision
+    if not {"run", "trial", "sample"} <= tables:
+        raise GemmbenchError(
+            f"{database.name}: holds another program's tables ({', '.join(sorted(tables)[:5])}). "
+            "Use another --db."
+        )
+    raise GemmbenchError(
+        f"{database.name}: was made by a newer gemmbench (schema {revision}). Upgrade gemmbench "
+        "or use another --db."
+    )
+
+
+def _bring_up_to_date(database: Database) -> bool:
+    """Whether the tables exist, after upgrading them; an empty database is left empty."""
+    revision = _readable_revision(database)
+    if revision is not None and revision != migrations.known_revisions()[0]:
+        with database.writing() as connection:
+            migrations.upgrade(connection)
+    return revision is not None
+
+
+def _create(database: Database) -> None:
+    """Make the folder, the file and the tables; another process may be doing the same."""
+    if database.path is not None:
+        try:
+            database.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise GemmbenchError(
+                f"{database.name}: its folder cannot be made: {error.strerror}. Use another --db."
+            ) from error
+    with database.writing() as connection:
+        migrations.upgrade(connection)
+    database.use_write_ahead_log()
+
+
+def _id_of(connection: Connection, table: Table, unique: str, values: Mapping[str, Any]) -> int:
+    """Id of the row whose `unique` column has that value, inserted if it is new."""
+    query = select(table.c.id).where(table.c[unique] == values[unique])
+    found: int | None = connection.execute(query).scalar_one_or_none()
+    if found is not None:
+        return found
+    try:
+        with connection.begin_nested():
+            return _insert(connection, table, values)
+    except exc.IntegrityError:  # another process was faster
+        return int(connection.execute(query).scalar_one())
+
+
+def _insert(connection: Connection, table: Table, values: Mapping[str, Any]) -> int:
+    """Id of the new row."""
+    key: Sequence[Any] | None = connection.execute(
+        insert(table).values(values)
+    ).inserted_primary_key
+    if key is None:
+        raise RuntimeError(f"{table.name}: the database gave the new row no id")
+    return int(key[0])
+
+
+def _measurements(samples: Result[Any]) -> dict[int, Measurement]:
+    """Measurements by trial id, from samples in the order of trial and position."""
+    found = [dict(row) for row in samples.mappings()]
+    return {
+        trial: rows.measurement_from_rows(own)
+        for trial, own in groupby(found, lambda row: row["trial_id"])
+    }
+
+
+def _runs() -> Select[Any]:
+    """Every run with its machine, oldest first."""
+    machine = [column for column in schema.machine.c if column.name != "id"]
+    return select(schema.run, *machine).join(schema.machine).order_by(schema.run.c.id)
+
+
+def _run(row: Mapping[str, Any]) -> Run:
+    return Run(
+        number=row["id"],
+        command=row["command"],
+        machine=rows.machine_from_row(row),
+        protocol=rows.protocol_from_data(row["protocol"]),
+        seed=row["seed"],
+        gemmbench_version=row["gemmbench_version"],
+        started_at=row["started_at"],
+        ended_at=row["ended_at"],
+        exit_code=row["exit_code"],
+    )

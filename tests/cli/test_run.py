@@ -1,0 +1,219 @@
+"""`gemmbench run` end to end: real processes, tiny layers, planted backends that misbehave."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+SUITE = """
+suite: tiny
+description: Two small layers
+source: made up for the tests
+defaults: {dtype: float32, batch: 3}
+layers:
+  - {name: fc, linear: {in: 40, out: 24}}
+  - {name: square, gemm: 16x32x16}
+"""
+LONG_K = """
+suite: long
+description: A reduction as long as AlexNet's fc6
+source: made up for the tests
+layers:
+  - {name: fc6, linear: {in: 9216, out: 64}, batch: 10, dtype: float32}
+"""
+
+
+def planted(name: str) -> str:
+    return f"{TESTS / 'planted.py'}:{name}"
+
+
+def gemmbench(
+    folder: Path, *arguments: str, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from gemmbench.cli import main; main()", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+
+
+def run_json(folder: Path, *arguments: str, suite: str = SUITE) -> tuple[int, dict[str, Any]]:
+    (folder / "tiny.yaml").write_text(suite)
+    quick = ("--budget", "1", "--processes", "1", "--threads", "1", "--json", "-")
+    done = gemmbench(folder, "run", "tiny.yaml", *quick, *arguments)
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def states(data: dict[str, Any]) -> dict[tuple[str, str], str]:
+    return {
+        (trial["layer"], trial["backend"].rpartition(":")[2]): trial["state"]
+        for trial in data["trials"]
+    }
+
+
+def test_a_run_completes_prints_a_table_and_keeps_every_sample(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(SUITE)
+    arguments = ("--backend", "blas", "--backend", planted("Honest"), "--budget", "4")
+    done = gemmbench(tmp_path, "run", "tiny.yaml", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "square" in done.stdout
+    assert "% of peak" in done.stdout
+    with sqlite3.connect(tmp_path / "results" / "gemmbench.db") as db:
+        assert db.execute("select count(*) from trial where state = 'COMPLETE'").fetchone() == (4,)
+        per_trial = db.execute("select count(*) from sample group by trial_id").fetchall()
+        assert len(per_trial) == 4
+        assert min(count for (count,) in per_trial) >= 1
+        assert db.execute("select count(*) from best").fetchone() == (2,)
+        assert db.execute("select count(distinct process) from sample").fetchone()[0] >= 3
+
+
+def test_json_has_the_shape_that_other_programs_rely_on(tmp_path: Path) -> None:
+    code, data = run_json(tmp_path, "--backend", "blas")
+    assert code == 0
+    assert set(data) == {"schema", "run", "machine", "protocol", "trials"}
+    trial = data["trials"][0]
+    assert set(trial) == {
+        "suite", "layer", "problem", "backend", "library", "algorithm", "weights", "config",
+        "state", "reason", "max_error", "error_bound", "seconds", "gflops", "fraction_of_peak",
+        "stages", "workspace_bytes", "threads", "tuned",
+    }  # fmt: skip
+    assert set(trial["seconds"]) == {"median", "low", "high", "min", "samples", "processes"}
+    assert trial["max_error"] <= trial["error_bound"]
+    assert "OpenBLAS" in trial["library"] or "BLAS" in trial["library"]
+
+
+@pytest.mark.parametrize("name", ["DropsLastTerm", "Remembers", "WritesOutside", "ChangesInput"])
+def test_a_planted_wrong_backend_ends_wrong_and_the_rest_completes(
+    tmp_path: Path, name: str
+) -> None:
+    code, data = run_json(tmp_path, "--backend", planted(name), "--backend", "blas", suite=LONG_K)
+    assert states(data) == {("fc6", name): "WRONG", ("fc6", "blas"): "COMPLETE"}
+    assert code == 5
+    (wrong,) = (trial for trial in data["trials"] if trial["state"] == "WRONG")
+    assert wrong["seconds"] is None
+    assert wrong["reason"]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("AbortsInRun", "SIGABRT"),
+        ("AbortsInPrepare", "SIGABRT"),
+        ("Hangs", "timed out after 2 s"),
+        ("HangsAtPrepare", "timed out after 2 s"),
+        ("AllocatesTerabyte", "out of memory"),
+        ("Raises", "Error"),
+    ],
+)
+def test_a_planted_crash_ends_failed_and_the_rest_completes(
+    tmp_path: Path, name: str, reason: str
+) -> None:
+    code, data = run_json(
+        tmp_path, "--backend", planted(name), "--backend", "blas", "--timeout", "2", "--only", "fc"
+    )
+    assert states(data) == {("fc", name): "FAILED", ("fc", "blas"): "COMPLETE"}
+    assert code == 6
+    assert reason in data["trials"][0]["reason"]
+
+
+def test_a_backend_that_aborts_at_import_ends_failed(tmp_path: Path) -> None:
+    spec = f"{TESTS / 'planted_abort.py'}:Aborts"
+    code, data = run_json(tmp_path, "--backend", spec, "--backend", "blas")
+    assert states(data) == {
+        ("fc", "Aborts"): "FAILED",
+        ("square", "Aborts"): "FAILED",
+        ("fc", "blas"): "COMPLETE",
+        ("square", "blas"): "COMPLETE",
+    }
+    assert code == 6
+
+
+def test_a_backend_that_prints_changes_nothing(tmp_path: Path) -> None:
+    code, data = run_json(tmp_path, "--backend", planted("Prints"))
+    assert code == 0
+    assert set(states(data).values()) == {"COMPLETE"}
+
+
+def test_a_slow_backend_completes_with_what_it_has(tmp_path: Path) -> None:
+    code, data = run_json(tmp_path, "--backend", planted("Slow"), "--backend", planted("Honest"))
+    assert code == 0
+    assert set(states(data).values()) == {"COMPLETE"}
+
+
+def test_tuned_configs_are_stored_and_reused(tmp_path: Path) -> None:
+    arguments = ("--backend", planted("SearchesSoundTiles"), "--only", "square")
+    _, first = run_json(tmp_path, *arguments)
+    _, second = run_json(tmp_path, *arguments)
+    tuned = [[t["config"] for t in data["trials"] if t["tuned"]] for data in (first, second)]
+    assert tuned[0] == tuned[1] != []
+    with sqlite3.connect(tmp_path / "results" / "gemmbench.db") as db:
+        searched = "select count(*) from trial where purpose = 'tune' and run_id = ?"
+        assert db.execute(searched, (1,)).fetchone()[0] > 1
+        assert db.execute(searched, (2,)).fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    "name", ["SearchesWrongTile", "SearchesAbortingTile", "SearchesHangingTile"]
+)
+def test_a_bad_config_met_by_the_search_is_data(tmp_path: Path, name: str) -> None:
+    code, data = run_json(
+        tmp_path, "--backend", planted(name), "--only", "square", "--timeout", "2",
+        "--budget", "20", "--tune", "force",
+    )  # fmt: skip
+    assert code == 0
+    assert set(states(data).values()) == {"COMPLETE"}
+    with sqlite3.connect(tmp_path / "results" / "gemmbench.db") as db:
+        bad = "select count(*) from trial where purpose = 'tune' and state in ('WRONG', 'FAILED')"
+        assert db.execute(bad).fetchone()[0] >= 1
+
+
+BAD_INPUT = [
+    (["nowhere.yaml"], "nowhere.yaml: no such file."),
+    (["alexnt"], "Did you mean 'alexnet'?"),
+    (["tiny.yaml", "--backend", "blass"], "backend 'blass' is unknown. Did you mean 'blas'?"),
+    (["tiny.yaml", "--backend", "cupy"], "backend 'cupy' is unavailable:"),
+    (["tiny.yaml", "--dtype", "float23"], "float23"),
+    (["tiny.yaml", "--memory", "lots"], "--memory: got 'lots'"),
+    (["tiny.yaml", "--memory", "1K"], "layer 'fc': needs"),
+    (["tiny.yaml", "--only", "conv*"], "no layer matches 'conv*'"),
+    (["tiny.yaml", "--threads", "0"], "--threads"),
+    (["tiny.yaml", "--tune", "sometimes"], "--tune"),
+    (["tiny.yaml", "--db", "text.db"], "text.db"),
+    (["tiny.yaml", "--db", "nosuch://x"], "nosuch"),
+    (["tiny.yaml", "--json", "no/such/folder.json"], "no/such/folder.json"),
+    ([], "SUITE"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD_INPUT, ids=lambda value: str(value)[:40])
+def test_bad_input_is_one_line_exit_two_and_nothing_written(
+    tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    (tmp_path / "tiny.yaml").write_text(SUITE)
+    (tmp_path / "text.db").write_text("this is no database")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    done = gemmbench(tmp_path, "run", *arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("gemmbench: error: ")
+    assert done.stderr.count("\n") == 1
+    assert message in done.stderr
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path) -> None:
+    done = gemmbench(tmp_path, "run", "alexnet", "--dry-run")
+    assert done.returncode == 0
+    assert "fc8" in done.stdout
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,290 @@
+"""Backends with one planted defect each, named as "tests/planted.py:ClassName" in end-to-end tests.
+
+They are complete and compute with plain NumPy, so that whatever a race says about one of them is
+said about its defect.
+"""
+
+import ctypes
+import os
+import sys
+import threading
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from gemmbench.backend import Array, Operands, Prepared
+from gemmbench.machine import Machine
+from gemmbench.problem import Gemm, Problem
+from gemmbench.space import Axis, Config, Constraint, SearchSpace
+
+LINES = 10_000  # printed by Prints: far more than a pipe's 64 KiB holds
+TERABYTE = 2**40
+REPEATS = 100  # times that Slow does its work
+WRONG_TILE, ABORTING_TILE, HANGING_TILE = 64, 128, 256  # configs of SearchesTiles
+
+
+@dataclass(slots=True)
+class Contender:
+    """A prepared contender that calls `compute` and answers with `out`."""
+
+    compute: Callable[[], object]
+    out: Array
+
+    def run(self) -> None:
+        self.compute()
+
+    def output(self) -> Array:
+        return self.out
+
+
+def factors(problem: Problem, operands: Operands) -> tuple[Array, Array]:
+    """The left (m, k) and right (k, n) factor of a product."""
+    if isinstance(problem, Gemm):
+        return operands["a"], operands["b"]
+    return operands["x"], operands["w"].T
+
+
+class Honest:
+    """Right in every way."""
+
+    name = "honest"
+
+    def unavailable(self) -> str | None:
+        return None
+
+    def supports(self, problem: Problem) -> str | None:
+        if problem.kind in ("gemm", "linear"):
+            return None
+        return f"planted backends compute gemm and linear, not {problem.kind}"
+
+    def search_space(
+        self, problem: Problem, machine: Machine, choice: Config
+    ) -> SearchSpace | None:
+        return None
+
+    def prepare(self, problem: Problem, config: Config, operands: Operands) -> Prepared:
+        left, right = factors(problem, operands)
+        return Contender(lambda: self.multiply(left, right, operands["out"]), operands["out"])
+
+    def multiply(self, left: Array, right: Array, out: Array) -> None:
+        np.matmul(left, right, out=out)
+
+
+class DropsLastTerm(Honest):
+    """Leaves the last of the k products out of every sum."""
+
+    name = "drops-last-term"
+
+    def multiply(self, left: Array, right: Array, out: Array) -> None:
+        np.matmul(left[:, :-1], right[:-1], out=out)
+
+
+class Remembers(Honest):
+    """Stops computing after a few runs on unchanged inputs, which only timing makes."""
+
+    name = "remembers"
+    PATIENCE = 3  # a verification makes fewer runs on the same inputs
+
+    def prepare(self, problem: Problem, config: Config, operands: Operands) -> Prepared:
+        left, right = factors(problem, operands)
+        out = operands["out"]
+        inputs = [array for name, array in operands.items() if name != "out"]
+        seen: list[list[int]] = []
+        remembered: list[Array] = []
+
+        def compute() -> None:
+            if remembered:
+                np.copyto(out, remembered[0])
+                return
+            np.matmul(left, right, out=out)
+            seen.append([zlib.crc32(np.ascontiguousarray(array)) for array in inputs])
+            latest = seen[-self.PATIENCE :]
+            if len(latest) == self.PATIENCE and all(sums == latest[0] for sums in latest):
+                remembered.append(out.copy())
+
+        return Contender(compute, out)
+
+
+class WritesOutside(Honest):
+    """Gives the right answer and writes one element past its end."""
+
+    name = "writes-outside"
+
+    def multiply(self, left: Array, right: Array, out: Array) -> None:
+        np.matmul(left, right, out=out)
+        ctypes.memset(out.ctypes.data + out.nbytes, 0, out.itemsize)
+
+
+class ChangesInput(Honest):
+    """Gives the right answer and then changes the first byte of its left operand."""
+
+    name = "changes-input"
+
+    def multiply(self, left: Array, right: Array, out: Array) -> None:
+        np.matmul(left, right, out=out)
+        first = ctypes.c_ubyte.from_address(left.ctypes.data)
+        first.value += 1
+
+
+class WrongShape(Honest):
+    """Returns its answer without the first row."""
+
+    name = "wrong-shape"
+
+    def prepare(self, problem: Problem, config: Config, operands: Operands) -> Prepared:
+        left, right = factors(problem, operands)
+        out = operands["out"]
+        return Contender(lambda: self.multiply(left, right, out), out[1:])
+
+
+class Slow(Honest):
+    """Does its work a hundred times."""
+
+    name = "slow"
+
+    def multiply(self, left: Array, right: Array, out: Array) -> None:
+        for _ in range(REPEATS):
+            np.matmul(left, right, out=out)
+
+
+class Raises(Honest):
+    """Raises an error of two lines in `run()`."""
+
+    name = "raises"
+
+    def multiply(self, left: Array, right: Array, out: Array) -> None:
+        raise RuntimeError("planted failure\nwith a second line")
+
+
+class AbortsInRun(Honest):
+    """Ends its process by SIGABRT in `run()`."""
+
+    name = "aborts-in-run"
+
+    def multiply(self, left: Array, right: Array, out: Array) -> None:
+        os.abort()
+
+
+class AbortsInPrepare(Honest):
+    """Ends its process by SIGABRT in `prepare()`."""
+
+    name = "aborts-in-prepare"
+
+    def prepare(self, problem: Problem, config: Config, operands: Operands) -> Prepared:
+        os.abort()
+
+
+class Hangs(Honest):
+    """Never returns from `run()`, keeping a core busy."""
+
+    name = "hangs"
+
+    def multiply(self, left: Array, right: Array, out: Array) -> None:
+        while True:
+            pass
+
+
+class HangsAtPrepare(Honest):
+    """Never returns from `prepare()`, waiting for nobody."""
+
+    name = "hangs-at-prepare"
+
+    def prepare(self, problem: Problem, config: Config, operands: Operands) -> Prepared:
+        threading.Event().wait()
+        return super().prepare(problem, config, operands)
+
+
+class AllocatesTerabyte(Honest):
+    """Fills a terabyte with ones in `prepare()`."""
+
+    name = "allocates-terabyte"
+
+    def prepare(self, problem: Problem, config: Config, operands: Operands) -> Prepared:
+        np.ones(TERABYTE, dtype=np.uint8)
+        return super().prepare(problem, config, operands)
+
+
+class Prints(Honest):
+    """Prints ten thousand lines in `prepare()` and a few in `run()`, above and below Python."""
+
+    name = "prints"
+
+    def prepare(self, problem: Problem, config: Config, operands: Operands) -> Prepared:
+        for line in range(LINES):
+            print(f'{{"result": {line}}}')
+            print(f"planted line {line}", file=sys.stderr)
+        sys.stdout.flush()
+        return super().prepare(problem, config, operands)
+
+    def multiply(self, left: Array, right: Array, out: Array) -> None:
+        np.matmul(left, right, out=out)
+        print("planted line from Python")
+        os.write(1, b"planted line from below Python\n")
+        os.write(2, b"planted line from below Python\n")
+
+
+class SearchesTiles(Honest):
+    """Searches column tiles of which one is wrong but fast, one aborts and one hangs."""
+
+    name = "searches-tiles"
+    tiles: ClassVar[tuple[int, ...]] = (4, 8, 16, 32, WRONG_TILE, ABORTING_TILE, HANGING_TILE)
+
+    def search_space(
+        self, problem: Problem, machine: Machine, choice: Config
+    ) -> SearchSpace | None:
+        return SearchSpace(
+            (Axis("tile", self.tiles, "pow2"), Axis("unroll", (1, 2, 4, 8))),
+            {"tile": 8, "unroll": 1},
+            (Constraint("a tile holds two unrolled steps", ("tile", "unroll"), _fits),),
+        )
+
+    def prepare(self, problem: Problem, config: Config, operands: Operands) -> Prepared:
+        left, right = factors(problem, operands)
+        out, tile = operands["out"], int(config["tile"])
+        defects: dict[int, Callable[[], object]] = {
+            WRONG_TILE: lambda: out.fill(0),
+            ABORTING_TILE: os.abort,
+            HANGING_TILE: threading.Event().wait,
+        }
+
+        def compute() -> None:
+            for start in range(0, out.shape[1], tile):
+                columns = slice(start, start + tile)
+                np.matmul(left, right[:, columns], out=out[:, columns])
+
+        return Contender(defects.get(tile, compute), out)
+
+
+def _fits(tile: int, unroll: int) -> bool:
+    return 2 * unroll <= tile
+
+
+class SearchesSoundTiles(SearchesTiles):
+    """Searches tiles that are all right: the control."""
+
+    name = "searches-sound-tiles"
+    tiles = (4, 8, 16, 32)
+
+
+class SearchesWrongTile(SearchesTiles):
+    """Searches tiles of which the fastest is wrong."""
+
+    name = "searches-wrong-tile"
+    tiles = (4, 8, 16, 32, WRONG_TILE)
+
+
+class SearchesAbortingTile(SearchesTiles):
+    """Searches tiles of which one ends the process."""
+
+    name = "searches-aborting-tile"
+    tiles = (4, 8, 16, 32, ABORTING_TILE)
+
+
+class SearchesHangingTile(SearchesTiles):
+    """Searches tiles of which one never returns."""
+
+    name = "searches-hanging-tile"
+    tiles = (4, 8, 16, 32, HANGING_TILE)

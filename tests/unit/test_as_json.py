@@ -1,0 +1,56 @@
+"""The JSON is compared with tests/golden/run.json.
+
+GEMMBENCH_UPDATE_GOLDEN=1 pytest writes it anew: look at the difference before it is committed.
+"""
+
+import json
+from math import inf, nan
+
+from example_trials import CONV1, MACHINE, blas, example_trials, trial
+from test_report_table import check_golden
+
+from gemmbench.trial import RaceProtocol, TrialState
+from gemmbench_results.report.as_json import run_json, run_to_data
+from gemmbench_results.store import Run
+
+PROTOCOL = RaceProtocol(threads=2, notes=("operands rotated",))
+RUN = Run(
+    7, "gemmbench run alexnet", MACHINE, PROTOCOL, 0, "0.1.0", "2026-01-01T00:00:00+00:00", None, 0
+)
+TRIAL_KEYS = [
+    "suite", "layer", "problem", "backend", "library", "algorithm", "weights", "config", "state",
+    "reason", "max_error", "error_bound", "seconds", "gflops", "fraction_of_peak", "stages",
+    "workspace_bytes", "threads", "tuned",
+]  # fmt: skip
+
+
+def example_json(trials):
+    return run_json(run_to_data(RUN), MACHINE, PROTOCOL, trials)
+
+
+def test_json_is_as_golden():
+    text = json.dumps(example_json(example_trials()), indent=1, allow_nan=False)
+    check_golden("run.json", text + "\n")
+
+
+def test_every_trial_has_exactly_the_promised_keys():
+    for data in example_json(example_trials())["trials"]:
+        assert list(data) == TRIAL_KEYS
+
+
+def test_evaluations_of_a_search_are_left_to_the_store():
+    races = [t for t in example_trials() if t.purpose == "race"]
+    assert len(example_json(example_trials())["trials"]) == len(races)
+
+
+def test_numbers_that_are_not_finite_become_null():
+    odd = trial("conv1", CONV1, blas("im2col"), 0.01, max_error=inf, stages={"a": nan})
+    data = example_json([odd])["trials"][0]
+    assert data["max_error"] is None
+    assert data["stages"] == {"a": None}
+
+
+def test_a_wrong_result_has_no_seconds():
+    wrong = trial("conv1", CONV1, blas("im2col"), 0.01, state=TrialState.WRONG)
+    data = example_json([wrong])["trials"][0]
+    assert data["seconds"] is data["gflops"] is data["fraction_of_peak"] is None

@@ -1,0 +1,179 @@
+import tracemalloc
+from math import log2, sqrt
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gemmbench.backend import load_backend, locate_backend
+from gemmbench.errors import GemmbenchError
+from gemmbench.operands import fill_operands, guarded_output
+from gemmbench.problem import Conv2d, Gemm, Linear
+from gemmbench.reference import LAMBDA, UNIT_ROUNDOFF, product
+from gemmbench_backends import fft
+from gemmbench_backends.fft import Fft, transform_flops, transform_geometry
+
+CONV = Conv2d(2, 6, 9, 8, 8, (3, 3), pad=(1, 1), groups=2)
+SMALL = st.integers(1, 4)
+
+
+@st.composite
+def convolutions(draw: st.DrawFn) -> Conv2d:
+    groups = draw(st.integers(1, 3))
+    kernel, dilation = draw(st.tuples(SMALL, SMALL)), draw(st.tuples(SMALL, SMALL))
+    pad = draw(st.tuples(st.integers(0, 7), st.integers(0, 7)))
+    extent = [dilation[i] * (kernel[i] - 1) + 1 for i in range(2)]
+    least = [max(1, extent[i] - 2 * pad[i]) for i in range(2)]
+    height, width = (draw(st.integers(least[i], least[i] + 9)) for i in range(2))
+    return Conv2d(
+        batch=draw(st.integers(1, 2)),
+        channels=groups * draw(SMALL),
+        height=height,
+        width=width,
+        filters=groups * draw(SMALL),
+        kernel=kernel,
+        stride=draw(st.tuples(st.integers(1, 9), SMALL)),
+        pad=pad,
+        dilation=dilation,
+        groups=groups,
+        dtype=draw(st.sampled_from(["float32", "float64"])),
+    )
+
+
+def prepare(problem: Conv2d, weights: str = "plain", threads: int = 1) -> Any:
+    operands = fill_operands(problem, "uniform", seed=0)
+    config = {"algorithm": "fft", "weights": weights, "threads": threads}
+    return Fft().prepare(problem, config, {**operands, "out": guarded_output(problem).array})
+
+
+def assert_right(problem: Conv2d, prepared: Any) -> None:
+    """Within the transform bound of the largest |A||B| that the shape allows.
+
+    `check` scales by the largest one there is, which is nothing where only padding is kept.
+    """
+    points = log2(max(2, np.prod(prepared.geometry.points)))
+    terms = points + sqrt(problem.channels // problem.groups)
+    largest = sqrt(problem.reduction_length())  # k terms of at most 1, over √k
+    np.testing.assert_allclose(
+        prepared.output(),
+        product(problem, fill_operands(problem, "uniform", seed=0)),
+        rtol=0,
+        atol=LAMBDA * terms * UNIT_ROUNDOFF[problem.dtype] * largest,
+    )
+
+
+@settings(deadline=None, max_examples=100)
+@given(problem=convolutions(), weights=st.sampled_from(["plain", "prepared"]))
+def test_fft_equals_direct_within_the_bound_for_any_legal_shape(
+    problem: Conv2d, weights: str
+) -> None:
+    prepared = prepare(problem, weights)
+    prepared.run()
+    assert_right(problem, prepared)
+
+
+@pytest.mark.parametrize("weights", ["plain", "prepared"])
+@pytest.mark.parametrize("block_bytes", [1, 30_000])
+def test_blocks_of_filters_give_the_same_answer(
+    monkeypatch: pytest.MonkeyPatch, weights: str, block_bytes: int
+) -> None:
+    whole = prepare(CONV, weights)
+    monkeypatch.setattr(fft, "BLOCK_BYTES", block_bytes)
+    parts = prepare(CONV, weights)
+    assert len(whole.blocks) == 1
+    assert len(parts.blocks) == (4 if block_bytes == 1 else 2)
+    parts.run()
+    assert_right(CONV, parts)
+
+
+def test_blocks_bound_the_memory_of_plain_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    few, many = (Conv2d(1, 8, 16, 16, filters, (3, 3)) for filters in (32, 1024))
+    monkeypatch.setattr(fft, "BLOCK_BYTES", 2**19)
+    assert prepare(many).workspace_bytes == prepare(few).workspace_bytes
+
+
+@pytest.mark.parametrize("weights", ["plain", "prepared"])
+@pytest.mark.parametrize(
+    "problem",
+    [
+        Conv2d(1, 24, 27, 27, 64, (5, 5), pad=(2, 2), groups=2),
+        Conv2d(4, 32, 56, 56, 4, (3, 3)),
+        Conv2d(4, 3, 32, 32, 64, (3, 3), dtype="float64"),
+    ],
+    ids=str,
+)
+def test_the_workspace_covers_what_is_allocated_and_little_more(
+    problem: Conv2d, weights: str
+) -> None:
+    tracemalloc.start()
+    prepared = prepare(problem, weights)
+    given_bytes = sum(a.nbytes for a in fill_operands(problem, "zeros", 0).values())
+    given_bytes += prepared.out.nbytes
+    tracemalloc.reset_peak()
+    prepared.run()
+    used = tracemalloc.get_traced_memory()[1] - given_bytes
+    tracemalloc.stop()
+    # pocketfft's own buffer for the inverse transform is counted, but tracemalloc misses it.
+    assert 0.7 * prepared.workspace_bytes < used < 1.1 * prepared.workspace_bytes
+
+
+@pytest.mark.parametrize(("dtype", "spectrum"), [("float32", "c8"), ("float64", "c16")])
+def test_spectra_have_the_precision_of_the_problem(dtype: str, spectrum: str) -> None:
+    prepared = prepare(Conv2d(1, 2, 5, 5, 3, (3, 3), dtype=dtype))
+    transformed = fft._forward(prepared.images, prepared.geometry, 1)
+    assert transformed.dtype == prepared.signals.dtype == np.dtype(spectrum)
+
+
+def test_the_padding_is_shared_by_both_ends_of_the_transform() -> None:
+    geometry = transform_geometry(Conv2d(1, 1, 13, 13, 1, (3, 3), pad=(1, 1)))
+    assert geometry.points == (14, 15)  # 14 points do; 15 = 3·5 is the next fast real length
+
+
+def test_pixels_that_no_output_reads_are_left_out() -> None:
+    geometry = transform_geometry(Conv2d(1, 1, 30, 31, 1, (3, 3), stride=(7, 8)))
+    assert geometry.used == (24, 27)
+
+
+def test_prepared_weights_have_no_filter_transform_and_fewer_operations() -> None:
+    plain, prepared = (prepare(CONV, weights) for weights in ("plain", "prepared"))
+    assert list(plain.stages) == [
+        "input transform",
+        "filter transform",
+        "multiply",
+        "output transform",
+    ]
+    assert list(prepared.stages) == ["input transform", "multiply", "output transform"]
+    assert prepared.flops < plain.flops
+
+
+def test_operations_count_transforms_and_complex_products() -> None:
+    problem = Conv2d(2, 4, 16, 16, 6, (1, 1), groups=2)
+    geometry = transform_geometry(problem)
+    assert geometry.points == (16, 16)
+    transform = 2.5 * 256 * 8
+    products = 8 * (16 * 9) * 2 * 4 * 3
+    assert transform_flops(problem, geometry, prepared=True) == (8 + 12) * transform + products
+    plain = transform_flops(problem, geometry, prepared=False)
+    assert plain == (8 + 12 + 12) * transform + products
+
+
+@pytest.mark.parametrize("problem", [Gemm(2, 3, 4), Linear(2, 3, 4)], ids=str)
+def test_a_product_is_unsupported_and_not_prepared(problem: Gemm | Linear) -> None:
+    reason = Fft().supports(problem)
+    assert reason is not None
+    assert problem.kind in reason
+    with pytest.raises(GemmbenchError, match=problem.kind):
+        Fft().prepare(problem, {"threads": 1}, {})
+
+
+def test_an_option_is_refused_and_the_line_says_what_is_allowed() -> None:
+    with pytest.raises(GemmbenchError, match=r"'fft:mkl'.*takes none.*Name it 'fft'"):
+        load_backend(locate_backend("fft:mkl"))
+
+
+def test_the_library_is_scipys_pocketfft() -> None:
+    import scipy
+
+    assert Fft().library() == f"scipy {scipy.__version__} pocketfft"

@@ -1,0 +1,246 @@
+"""The race against scripted workers and a clock that only moves when somebody is timed."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gemmbench.backend import Location
+from gemmbench.link import RequestError, WorkerLostError
+from gemmbench.machine import Machine
+from gemmbench.measurement import Measurement, Sample
+from gemmbench.problem import Gemm
+from gemmbench.race import Limits, Race, RaceSpec, block_loops, full_config, rank
+from gemmbench.reference import Cases
+from gemmbench.trial import Contender, Environment, RaceProtocol, Trial, TrialState
+
+MACHINE = Machine("cpu", "generic", (), 2, 32768, 1048576, 0, 2**34, "Linux x86_64")
+PROBLEM = Gemm(4, 5, 6)
+
+
+class Stage:
+    """The scripted world: seconds per call of each backend file, and what goes wrong when."""
+
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self.seconds = seconds
+        self.now = 0.0
+        self.opened: list[str] = []
+        self.closed = 0
+        self.log: list[tuple[str, str]] = []
+        self.faults: dict[tuple[str, str], Callable[[int], str | Exception | None]] = {}
+        self.counts: dict[tuple[str, str], int] = {}
+
+    def open(self, location: Location, environment: Environment) -> "ScriptedWorker":
+        self.opened.append(location.attribute)
+        return ScriptedWorker(self, location.attribute)
+
+
+class ScriptedWorker:
+    def __init__(self, stage: Stage, name: str) -> None:
+        self.stage = stage
+        self.name = name
+
+    def ask(self, method: str, **params: Any) -> dict[str, Any]:
+        key = (self.name, method)
+        self.stage.log.append(key)
+        self.stage.counts[key] = self.stage.counts.get(key, 0) + 1
+        fault = self.stage.faults.get(key, lambda count: None)(self.stage.counts[key])
+        if isinstance(fault, Exception):
+            raise fault
+        if method == "describe":
+            reply: dict[str, Any] = {"unavailable": None, "unsupported": None, "offers": []}
+            return reply | {"library": self.name, "source_hash": "0"}
+        if method == "prepare":
+            return {"workspace_bytes": 7, "flops": None, "copies": 1}
+        if method == "verify":
+            return {"max_error": 0.0, "bound": 1.0, "wrong": fault}
+        if method == "time":
+            seconds = self.stage.seconds[self.name] * params["loops"]
+            self.stage.now += seconds
+            return {"seconds": seconds}
+        return {}
+
+    def close(self) -> None:
+        self.stage.closed += 1
+
+
+def contender(name: str, **kwargs: Any) -> Contender:
+    return Contender(f"made.up:{name}", "gemm", **kwargs)
+
+
+def race(
+    tmp_path: Path, stage: Stage, contenders: list[Contender], seconds: float = 100.0,
+    processes: int = 3,
+) -> list[Trial]:  # fmt: skip
+    spec = RaceSpec(
+        "suite", "layer", PROBLEM, tuple(contenders), RaceProtocol(processes=processes), MACHINE
+    )
+    return Race(
+        spec,
+        Cases(PROBLEM, tmp_path),
+        Limits(seconds, timeout=1.0),
+        random.Random(0),
+        clock=lambda: stage.now,
+        open_link=stage.open,
+    ).run()
+
+
+def test_every_contender_ends_with_a_trial_in_the_order_given(tmp_path: Path) -> None:
+    stage = Stage({"A": 0.01, "B": 0.012})
+    trials = race(tmp_path, stage, [contender("A"), contender("B")])
+    assert [t.contender.backend for t in trials] == ["made.up:A", "made.up:B"]
+    assert [t.state for t in trials] == [TrialState.COMPLETE] * 2
+    assert [t.library for t in trials] == ["A", "B"]
+
+
+def test_leading_contenders_are_measured_in_fresh_processes(tmp_path: Path) -> None:
+    stage = Stage({"A": 0.01, "B": 0.012})
+    trials = race(tmp_path, stage, [contender("A"), contender("B")])
+    assert [t.measurement.processes() for t in trials] == [[0, 1, 2]] * 2
+    assert stage.opened == ["A", "B"] * 3
+    assert stage.closed == 6
+
+
+def test_a_plainly_slow_contender_leaves_after_one_block(tmp_path: Path) -> None:
+    stage = Stage({"A": 0.01, "Slow": 0.05})
+    trials = race(tmp_path, stage, [contender("A"), contender("Slow")])
+    assert len(trials[1].measurement.samples) == 1
+    assert trials[1].state is TrialState.COMPLETE
+    assert len(trials[0].measurement.samples) > 1
+
+
+def test_a_contender_out_of_reach_stays_in_the_first_process(tmp_path: Path) -> None:
+    stage = Stage({"A": 0.01, "B": 0.02})
+    trials = race(tmp_path, stage, [contender("A"), contender("B")])
+    assert trials[1].measurement.processes() == [0]
+    assert len(trials[1].measurement.samples) > 1
+
+
+def test_everything_is_verified_before_and_after_timing_in_each_process(tmp_path: Path) -> None:
+    stage = Stage({"A": 0.01})
+    race(tmp_path, stage, [contender("A")], processes=1)
+    methods = [method for _, method in stage.log]
+    first, last = methods.index("time"), len(methods) - 1 - methods[::-1].index("time")
+    assert methods[:first].count("verify") == 2
+    assert methods[last:].count("verify") == 1
+
+
+def test_a_wrong_contender_is_never_timed(tmp_path: Path) -> None:
+    stage = Stage({"A": 0.01, "B": 0.001})
+    stage.faults["B", "verify"] = lambda count: "is off by 3"
+    trials = race(tmp_path, stage, [contender("A"), contender("B")])
+    assert trials[1].state is TrialState.WRONG
+    assert "is off by 3" in trials[1].reason
+    assert ("B", "time") not in stage.log
+    assert rank(trials)[0].leaders == (0,)
+
+
+def test_a_contender_found_wrong_afterwards_loses_its_samples(tmp_path: Path) -> None:
+    stage = Stage({"A": 0.01, "B": 0.001})
+    stage.faults["B", "verify"] = lambda count: "remembers" if count == 3 else None
+    trials = race(tmp_path, stage, [contender("A"), contender("B")])
+    assert trials[1].state is TrialState.WRONG
+    assert not trials[1].measurement
+    assert rank(trials)[0].leaders == (0,)
+
+
+@pytest.mark.parametrize("method", ["describe", "prepare", "verify", "time", "stages"])
+def test_a_lost_worker_costs_only_the_contender_that_lost_it(tmp_path: Path, method: str) -> None:
+    stage = Stage({"A": 0.01, "B": 0.01})
+    stage.faults["B", method] = lambda count: WorkerLostError("killed by SIGABRT")
+    trials = race(tmp_path, stage, [contender("A"), contender("B")])
+    assert trials[0].state is TrialState.COMPLETE
+    assert (trials[1].state, trials[1].reason) == (TrialState.FAILED, "killed by SIGABRT")
+
+
+def test_others_in_a_lost_worker_go_on_in_a_new_one(tmp_path: Path) -> None:
+    stage = Stage({"A": 0.01})
+    pair = [contender("A", config={"mr": 1}), contender("A", config={"mr": 2})]
+    stage.faults["A", "time"] = lambda count: WorkerLostError("gone") if count == 1 else None
+    trials = race(tmp_path, stage, pair, processes=1)
+    assert sorted(t.state for t in trials) == [TrialState.COMPLETE, TrialState.FAILED]
+    assert stage.opened == ["A", "A"]
+
+
+def test_an_exception_leaves_the_worker_alive(tmp_path: Path) -> None:
+    stage = Stage({"A": 0.01})
+    pair = [contender("A", config={"mr": 1}), contender("A", config={"mr": 2})]
+    stage.faults["A", "prepare"] = lambda count: RequestError("nope") if count == 1 else None
+    trials = race(tmp_path, stage, pair, processes=1)
+    assert [t.state for t in trials] == [TrialState.FAILED, TrialState.COMPLETE]
+    assert stage.opened == ["A"]
+
+
+def test_without_budget_each_contender_still_gets_one_block(tmp_path: Path) -> None:
+    stage = Stage({"A": 0.01, "B": 0.011})
+    trials = race(tmp_path, stage, [contender("A"), contender("B")], seconds=0.0)
+    assert [len(t.measurement.samples) for t in trials] == [1, 1]
+
+
+def test_blocks_are_long_enough(tmp_path: Path) -> None:
+    stage = Stage({"A": 1e-5})
+    (trial,) = race(tmp_path, stage, [contender("A")])
+    assert all(s.seconds >= 0.8 * RaceProtocol().block_seconds for s in trial.measurement.samples)
+
+
+def test_rounds_take_turns_in_varying_order(tmp_path: Path) -> None:
+    stage = Stage({"A": 0.01, "B": 0.01})
+    race(tmp_path, stage, [contender("A"), contender("B")], processes=1)
+    timed = [name for name, method in stage.log if method == "time"]
+    rounds = [tuple(timed[i : i + 2]) for i in range(0, len(timed), 2)]
+    assert {tuple(sorted(r)) for r in rounds} == {("A", "B")}
+    assert len(stage.log) > 8
+
+
+def test_prepared_weights_are_prepared_anew_for_each_case(tmp_path: Path) -> None:
+    stage = Stage({"A": 0.01})
+    spec = RaceSpec(
+        "s", "l", PROBLEM, (contender("A", weights="prepared"),), RaceProtocol(processes=1), MACHINE
+    )
+    cases = Cases(PROBLEM, tmp_path)
+    cases.changed_x = cases.uniform  # type: ignore[misc]  # a Gemm has no weights to keep
+    Race(
+        spec, cases, Limits(9, 1), random.Random(0), clock=lambda: stage.now, open_link=stage.open
+    ).run()
+    assert stage.counts["A", "prepare"] == 2
+
+
+def timed_trial(name: str, seconds: list[float], **kwargs: Any) -> Trial:
+    samples = tuple(Sample(s, 1, p, r) for p, s in enumerate(seconds) for r in range(5))
+    return Trial(
+        "s", "l", PROBLEM, contender(name, **kwargs), TrialState.COMPLETE,
+        measurement=Measurement(samples),
+    )  # fmt: skip
+
+
+def test_prepared_is_ranked_only_against_prepared() -> None:
+    trials = [
+        timed_trial("A", [1.0, 1.0, 1.0]),
+        timed_trial("A", [0.5, 0.5, 0.5], weights="prepared"),
+        timed_trial("B", [0.6, 0.6, 0.6], weights="prepared"),
+    ]
+    assert [verdict.leaders for verdict in rank(trials)] == [(0,), (1,)]
+
+
+def test_the_configs_of_one_contender_do_not_tie_with_each_other() -> None:
+    trials = [
+        timed_trial("A", [1.0, 1.0, 1.0], config={"mr": 1}),
+        timed_trial("A", [0.999, 0.999, 0.999], config={"mr": 2}),
+        timed_trial("B", [1.5, 1.5, 1.5]),
+    ]
+    (verdict,) = rank(trials)
+    assert (verdict.kind, verdict.leaders) == ("winner", (1,))
+
+
+def test_a_search_space_may_lower_the_threads_but_not_change_the_choice() -> None:
+    own = contender("A", config={"threads": 1, "algorithm": "other"})
+    assert full_config(own, 2) == {"threads": 1, "algorithm": "gemm", "weights": "plain"}
+
+
+def test_loops_fill_a_block_without_running_away() -> None:
+    protocol = RaceProtocol(block_seconds=0.002)
+    assert block_loops(0.001, 1, protocol) == 2
+    assert block_loops(1.0, 1, protocol) == 1
+    assert block_loops(0.0, 1, protocol) == 100
