@@ -94,9 +94,9 @@ def run_suites(
     """
     layers = [(suite, layer) for suite in suites for layer in suite.layers]
     check_memory(layers, options.memory_bytes)
-    check_backends(layers[0][1].problem, options, protocol, machine)
+    described = check_backends(layers[0][1].problem, options, protocol, machine)
     outcome = Outcome(recorder.begin(command, machine, protocol, protocol.seed))
-    runner = Runner(options, protocol, machine, recorder, watcher, outcome)
+    runner = Runner(options, protocol, machine, recorder, watcher, outcome, described)
     seconds = budget_seconds(suites, options)
     deadline = time.monotonic() + seconds
     try:
@@ -137,6 +137,7 @@ class Runner:
     recorder: Recorder
     watcher: Watcher
     outcome: Outcome
+    described: dict[tuple[str, Problem], dict[str, Any]] = field(default_factory=dict)
     roofs: dict[str, Roof] = field(default_factory=dict)  # by dtype
 
     def run_layer(self, suite: Suite, layer: Layer, seconds: float) -> None:
@@ -187,7 +188,10 @@ class Runner:
 
     def offers(self, race: Race, spec: str) -> list[Offer]:
         """What the backend says it can do with the problem. Raises NoOfferError with the reason."""
-        reply = describe(spec, race.spec.problem, self.protocol.threads, self.machine, race.limits)
+        key = (spec, race.spec.problem)
+        reply = self.described.pop(key, None) or describe(
+            *key, self.protocol.threads, self.machine, race.limits
+        )
         reason = reply["unavailable"] or reply["unsupported"]
         if reason:
             raise NoOfferError(TrialState.SKIPPED, reason)
@@ -305,8 +309,12 @@ def check_memory(layers: Sequence[tuple[Suite, Layer]], allowed: int) -> None:
 
 def check_backends(
     problem: Problem, options: RunOptions, protocol: RaceProtocol, machine: Machine
-) -> None:
-    """Raise GemmbenchError if a backend that was asked for by name is unknown or unavailable."""
+) -> dict[tuple[str, Problem], dict[str, Any]]:
+    """What the backends asked for by name say of `problem`, for those that do not break.
+
+    Raises GemmbenchError if one is unknown or unavailable.
+    """
+    described = {}
     limits = Limits(0, options.timeout, options.memory_bytes)
     for spec in options.backends:
         locate_backend(spec)
@@ -319,3 +327,5 @@ def check_backends(
                 f"backend {spec!r} is unavailable: {reply['unavailable']} "
                 "Run 'gemmbench backends' to see which are usable."
             )
+        described[spec, problem] = reply
+    return described

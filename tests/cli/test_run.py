@@ -152,7 +152,7 @@ def test_a_slow_backend_completes_with_what_it_has(tmp_path: Path) -> None:
 
 
 def test_tuned_configs_are_stored_and_reused(tmp_path: Path) -> None:
-    arguments = ("--backend", planted("SearchesSoundTiles"), "--only", "square")
+    arguments = ("--backend", planted("SearchesSoundTiles"), "--only", "square", "--budget", "8")
     _, first = run_json(tmp_path, *arguments)
     _, second = run_json(tmp_path, *arguments)
     tuned = [[t["config"] for t in data["trials"] if t["tuned"]] for data in (first, second)]

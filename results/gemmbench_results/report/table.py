@@ -101,7 +101,7 @@ def config_text(config: Config, *, tuned: bool) -> str:
 
 def _rows(layer: Sequence[Standing]) -> Iterator[dict[str, str]]:
     """Cells by column; the layer's name and shape stand in its first row only."""
-    for position, standing in enumerate(layer):
+    for position, standing in enumerate(_shown(layer)):
         trial = standing.trial
         contender = trial.contender
         prepared = " prepared" if contender.weights == "prepared" else ""
@@ -116,6 +116,12 @@ def _rows(layer: Sequence[Standing]) -> Iterator[dict[str, str]]:
             "tile sizes": config_text(contender.config, tuned=contender.tuned),
             "result": standing.mark or _outcome(trial),
         }
+
+
+def _shown(layer: Sequence[Standing]) -> list[Standing]:
+    """Who took part; whoever declined goes to the footnotes, unless nobody took part."""
+    taking_part = [s for s in layer if s.trial.state is not TrialState.SKIPPED]
+    return taking_part or list(layer)
 
 
 def _timing(trial: Trial, summary: Summary | None) -> dict[str, str]:
@@ -160,6 +166,11 @@ def _footnotes(standing: Sequence[Standing]) -> Iterator[str]:
         yield WITHIN_PROCESS
     if any(is_implausible(trial, summary) for trial, summary in timed):
         yield IMPLAUSIBLE
+    declined: dict[tuple[str, str], list[str]] = {}
+    for trial in (s.trial for s in standing if s.trial.state is TrialState.SKIPPED):
+        declined.setdefault((trial.contender.backend, trial.reason), []).append(trial.layer)
+    for (backend, reason), layers in declined.items():
+        yield f"skipped: {backend} on {', '.join(layers)}: {' '.join(reason.split())}"
 
 
 def _digits(value: float, significant: int) -> str:
