@@ -51,7 +51,7 @@ def test_wrong_result_is_never_ranked():
     first, second = table_rows(trial_table([wrong, right], {}))[:2]
     assert "numba" in first
     assert "1.00" in first
-    assert "WRONG: bad" in second
+    assert second.split()[-2:] == ["WRONG", "bad"]
     assert "GFLOP" not in second
     assert " ms" not in second
 
@@ -74,7 +74,7 @@ def test_a_contender_that_ties_only_with_its_own_default_has_won():
     trials = [trial("conv1", CONV1, numba("im2col", tuned), 0.01) for tuned in (False, True)]
     trials.append(trial("conv1", CONV1, blas("im2col"), 0.02))
     rows = table_rows(trial_table(trials, {"conv1": [Verdict("tie", (0, 1))]}))
-    assert rows[0].endswith("winner")
+    assert " winner " in rows[0]
     assert "winner" not in rows[1]
 
 

@@ -24,7 +24,7 @@ Format = Literal["table", "markdown"]
 
 STYLES = {"table": "simple", "markdown": "github"}  # our name -> tabulate's
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
-REASON_LENGTH = 60  # characters of a reason in the table; the JSON has all of it
+REASON_LENGTH = 90  # characters of a reason in the table; the JSON has all of it
 CHOSEN_ELSEWHERE = frozenset({"algorithm", "weights", "threads"})  # not tile sizes
 
 RIGHT, LEFT = "right", "left"
@@ -38,8 +38,8 @@ COLUMNS = {
     "% of peak": RIGHT,
     "speed": RIGHT,
     "error/bound": RIGHT,
-    "tile sizes": LEFT,
-    "result": LEFT,  # last, so that a long reason widens no other column
+    "result": LEFT,
+    "tile sizes": LEFT,  # or what went wrong; last, so that long texts widen no other column
 }
 SAME_WEIGHTS = "speed is against the fastest of the layer with the same weights, plain or prepared"
 WITHIN_PROCESS = "~ interval within one process, narrower than the truth: raise --processes"
@@ -113,8 +113,10 @@ def _rows(layer: Sequence[Standing]) -> Iterator[dict[str, str]]:
             **_timing(trial, standing.summary),
             "speed": "" if standing.speed is None else f"{standing.speed:.2f}",
             "error/bound": _error(trial),
-            "tile sizes": config_text(contender.config, tuned=contender.tuned),
-            "result": standing.mark or _outcome(trial),
+            "result": standing.mark or ("" if standing.summary else str(trial.state)),
+            "tile sizes": _reason(trial)
+            if trial.reason
+            else config_text(contender.config, tuned=contender.tuned),
         }
 
 
@@ -136,14 +138,12 @@ def _timing(trial: Trial, summary: Summary | None) -> dict[str, str]:
     }
 
 
-def _outcome(trial: Trial) -> str:
-    """'' for a COMPLETE trial, else its state and the beginning of the reason."""
-    if trial.state is TrialState.COMPLETE:
-        return ""
+def _reason(trial: Trial) -> str:
+    """The beginning of the reason why a trial is not COMPLETE."""
     reason = " ".join(trial.reason.split())
     if len(reason) > REASON_LENGTH:
         reason = reason[: REASON_LENGTH - 1].rstrip() + "…"
-    return f"{trial.state}: {reason}" if reason else str(trial.state)
+    return reason
 
 
 def _error(trial: Trial) -> str:

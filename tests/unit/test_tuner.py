@@ -1,0 +1,184 @@
+"""The tuner against a scripted worker: what wins, what is left early, what is data."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gemmbench.backend import Location
+from gemmbench.link import RequestError, WorkerLostError
+from gemmbench.machine import Machine
+from gemmbench.problem import Gemm
+from gemmbench.race import Limits, Race, RaceSpec
+from gemmbench.reference import Cases
+from gemmbench.space import Axis, Config, Constraint, SearchSpace
+from gemmbench.trial import Contender, Environment, RaceProtocol, Trial, TrialState
+from gemmbench.tune.strategy import RandomSearch
+from gemmbench.tune.tuner import BLOCKS, Tuner, tuning_limits
+
+MACHINE = Machine("cpu", "generic", (), 2, 32768, 1048576, 0, 2**34, "Linux x86_64")
+PROBLEM = Gemm(4, 5, 6)
+SPACE = SearchSpace(
+    (Axis("mr", (1, 2, 3, 4, 5, 6)), Axis("nv", (1, 2, 3))),
+    {"mr": 2, "nv": 1},
+    (Constraint("registers", ("mr", "nv"), lambda mr, nv: mr * nv <= 12),),
+)
+
+
+class Kernels:
+    """A worker whose kernels take the seconds that `pace` says; `faults` by mr and request."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.configs: dict[int, dict[str, Any]] = {}
+        self.prepared: list[dict[str, Any]] = []
+        self.faults: dict[tuple[int, str], Exception | str] = {}
+        self.blocks: dict[int, int] = {}
+
+    def pace(self, config: Config) -> float:
+        return 0.01 / int(config["mr"]) / int(config["nv"])
+
+    def open(self, location: Location, environment: Environment) -> "Kernels":
+        return self
+
+    def ask(self, method: str, **params: Any) -> dict[str, Any]:
+        if method == "describe":
+            return {"unavailable": None, "unsupported": None, "library": "", "source_hash": ""}
+        if method == "prepare":
+            self.configs[params["slot"]] = params["config"]
+            self.prepared.append(params["config"])
+        config = self.configs[params["slot"]]
+        fault = self.faults.get((config["mr"], method))
+        if isinstance(fault, Exception):
+            self.now += 1.0
+            raise fault
+        if method == "verify":
+            return {"max_error": 0.0, "bound": 0.0, "wrong": fault}
+        if method == "time":
+            self.blocks[config["mr"]] = self.blocks.get(config["mr"], 0) + 1
+            seconds = self.pace(config) * params["loops"]
+            self.now += seconds
+            return {"seconds": seconds}
+        return {}
+
+    def close(self) -> None:
+        pass
+
+
+def tune(
+    tmp_path: Path, kernels: Kernels, seconds: float = 100.0, evaluations: int = 100
+) -> tuple[Config | None, list[Trial]]:
+    trials: list[Trial] = []
+    race = Race(
+        RaceSpec("s", "l", PROBLEM, (), RaceProtocol(), MACHINE),
+        Cases(PROBLEM, tmp_path),
+        Limits(seconds, timeout=1.0),
+        random.Random(0),
+        clock=lambda: kernels.now,
+        open_link=kernels.open,
+    )
+    contender = Contender("made.up:K", "gemm", config=dict(SPACE.default))
+    strategy = RandomSearch(SPACE, seed=0)
+    return Tuner(race, contender, strategy, evaluations, trials.append).run(), trials
+
+
+def test_the_fastest_valid_config_wins(tmp_path: Path) -> None:
+    config, trials = tune(tmp_path, Kernels())
+    assert config is not None
+    assert int(config["mr"]) * int(config["nv"]) == 12
+    assert len(trials) == SPACE.size()
+
+
+def test_every_config_is_proposed_once_and_all_are_valid(tmp_path: Path) -> None:
+    _, trials = tune(tmp_path, Kernels())
+    configs = [tuple(sorted(trial.contender.config.items())) for trial in trials]
+    assert len(set(configs)) == len(configs)
+    assert all(trial.contender.config in SPACE for trial in trials)
+
+
+def test_the_default_is_measured_first(tmp_path: Path) -> None:
+    _, trials = tune(tmp_path, Kernels(), evaluations=1)
+    assert [dict(trial.contender.config) for trial in trials] == [dict(SPACE.default)]
+
+
+def test_evaluations_are_recorded_as_tuning_with_their_samples(tmp_path: Path) -> None:
+    _, trials = tune(tmp_path, Kernels(), evaluations=4)
+    assert {trial.purpose for trial in trials} == {"tune"}
+    assert all(trial.measurement for trial in trials)
+
+
+def test_a_plainly_slow_config_gets_one_block(tmp_path: Path) -> None:
+    kernels = Kernels()
+    kernels.pace = lambda config: 1.0 if config["mr"] == 1 else 0.01  # type: ignore[method-assign]
+    _, trials = tune(tmp_path, kernels)
+    slow = [len(t.measurement.samples) for t in trials if t.contender.config["mr"] == 1]
+    fast = [len(t.measurement.samples) for t in trials if t.contender.config["mr"] == 3]
+    assert set(slow) == {1}
+    assert set(fast) == {BLOCKS}
+
+
+def test_a_wrong_config_is_fast_and_never_wins(tmp_path: Path) -> None:
+    kernels = Kernels()
+    kernels.faults[6, "verify"] = "is off by 3"
+    config, trials = tune(tmp_path, kernels)
+    assert config is not None
+    assert config["mr"] != 6
+    wrong = [trial for trial in trials if trial.contender.config["mr"] == 6]
+    assert {trial.state for trial in wrong} == {TrialState.WRONG}
+    assert 6 not in kernels.blocks
+
+
+def test_configs_that_crash_or_raise_are_data_and_the_search_goes_on(tmp_path: Path) -> None:
+    kernels = Kernels()
+    kernels.faults[5, "prepare"] = RequestError("does not compile")
+    kernels.faults[6, "time"] = WorkerLostError("killed by SIGSEGV")
+    config, trials = tune(tmp_path, kernels)
+    assert config is not None
+    assert int(config["mr"]) * int(config["nv"]) == 12
+    assert len(trials) == SPACE.size()
+    failed = {t.contender.config["mr"] for t in trials if t.state is TrialState.FAILED}
+    assert failed == {5, 6}
+
+
+def test_the_budget_ends_the_search(tmp_path: Path) -> None:
+    kernels = Kernels()
+    kernels.pace = lambda config: 1.0  # type: ignore[method-assign]
+    _, trials = tune(tmp_path, kernels, seconds=10.0)
+    assert 3 <= len(trials) <= 4
+
+
+def test_nothing_wins_where_nothing_is_right(tmp_path: Path) -> None:
+    kernels = Kernels()
+    kernels.faults = {(mr, "verify"): "is off" for mr in range(1, 7)}
+    config, trials = tune(tmp_path, kernels)
+    assert config is None
+    assert len(trials) == SPACE.size()
+
+
+def test_a_lucky_sample_does_not_win(tmp_path: Path) -> None:
+    """One config is fast while searched and slow ever after: fresh samples expose it."""
+    kernels = Kernels()
+    kernels.pace = lambda config: (  # type: ignore[method-assign]
+        (0.001 if kernels.blocks.get(1, 0) <= 3 * BLOCKS else 0.02) if config["mr"] == 1 else 0.01
+    )
+    config, _ = tune(tmp_path, kernels)
+    assert config is not None
+    assert config["mr"] != 1
+
+
+def test_random_search_is_reproducible_and_depends_on_its_seed() -> None:
+    def proposals(seed: int) -> list[Config | None]:
+        strategy = RandomSearch(SPACE, seed)
+        return [strategy.ask() for _ in range(SPACE.size() + 1)]
+
+    assert proposals(1) == proposals(1) != proposals(2)
+    assert proposals(1)[-1] is None
+
+
+def test_a_search_waits_less_long_for_a_config_that_hangs() -> None:
+    limits = Limits(100.0, timeout=300.0, memory_bytes=7)
+    assert tuning_limits(40.0, limits) == Limits(40.0, 20.0, 7)
+    assert tuning_limits(400.0, limits) == Limits(400.0, 100.0, 7)
+    assert tuning_limits(400.0, Limits(1.0, timeout=2.0)).timeout == 2.0
+    assert np.isfinite(tuning_limits(0.0, limits).timeout)
