@@ -78,6 +78,11 @@ class Link:
     ) -> None:
         self.close()
 
+    @property
+    def pid(self) -> int:
+        """The worker's process id."""
+        return self._process.pid
+
     def ask(self, method: str, *, timeout: float | None = None, **params: Any) -> dict[str, Any]:
         """The worker's reply to `method`. Raises RequestError or WorkerLostError."""
         self._signal(signal.SIGCONT)
@@ -95,6 +100,9 @@ class Link:
         self._closed = True
         self._signal(signal.SIGKILL)
         self._process.wait()
+        self._let_go()
+
+    def _let_go(self) -> None:
         os.close(self._requests)
         os.close(self._replies)
         self._output.close()
@@ -117,6 +125,7 @@ class Link:
                 start_new_session=True,
             )
         except OSError as error:
+            self._let_go()
             raise GemmbenchError(f"cannot start a worker with {python!r}: {error}.") from error
         finally:
             os.close(child_reads)
