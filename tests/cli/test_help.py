@@ -44,7 +44,8 @@ def test_every_option_of_every_command_has_help_and_the_command_an_example(name:
     commands = list(command.commands.values()) if isinstance(command, click.Group) else [command]
     for each in commands:
         assert each.help, each.name
-        assert "Example: gemmbench" in (each.epilog or ""), each.name
+        example = f"{each.help} {each.epilog}".partition("Example: ")[2]
+        assert f"gemmbench {name}" in example, each.name
         options = [p for p in each.params if isinstance(p, click.Option)]
         assert all(option.help for option in options), each.name
 
@@ -53,7 +54,7 @@ def test_every_option_of_every_command_has_help_and_the_command_an_example(name:
     ("arguments", "message"),
     [
         (["runn"], "No such command 'runn'."),
-        (["run", "--bogus"], "No such option: --bogus"),
+        (["run", "--bogus"], "'--bogus'"),
         (["suite", "validate"], "Missing argument"),
     ],
 )
@@ -65,7 +66,7 @@ def test_misuse_is_one_line_and_exit_two(arguments: list[str], message: str) -> 
     assert done.stdout == ""
     assert done.stderr.startswith("gemmbench: error: ")
     assert done.stderr.count("\n") == 1
-    assert message.lower() in done.stderr.lower().replace("'--bogus'", "--bogus")
+    assert message.lower() in done.stderr.lower()
 
 
 def test_the_readme_kernel_runs_and_is_short(tmp_path: Path) -> None:
@@ -74,7 +75,8 @@ def test_the_readme_kernel_runs_and_is_short(tmp_path: Path) -> None:
     assert len(code.splitlines()) < 25
     (tmp_path / "my_kernel.py").write_text(code)
     (tmp_path / "one.yaml").write_text(
-        "suite: one\ndescription: d\nsource: s\nlayers:\n  - {name: g, gemm: 8x9x10, dtype: float32}\n"
+        "suite: one\ndescription: d\nsource: s\n"
+        "layers:\n  - {name: g, gemm: 8x9x10, dtype: float32}\n"
     )
     done = python(
         f"import os, sys; os.chdir({str(tmp_path)!r})\n"

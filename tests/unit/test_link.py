@@ -104,7 +104,7 @@ def test_a_hang_is_cut_off(tmp_path: Path) -> None:
     cases = Cases(PROBLEM, tmp_path)
     with connect("Hangs") as link:
         prepare(link, cases)
-        with pytest.raises(WorkerLostError, match="timed out after 0.2 s"):
+        with pytest.raises(WorkerLostError, match=r"timed out after 0\.2 s"):
             link.ask("verify", timeout=0.2, slot=0, case=case_data(cases.uniform))
 
 
