@@ -1,0 +1,163 @@
+"""What `run` decides: who enters, what is reused, what ends the run. Real workers, tiny layers."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gemmbench.errors import GemmbenchError
+from gemmbench.machine import Machine, detect_machine
+from gemmbench.problem import Conv2d, Gemm, Problem
+from gemmbench.runner import (
+    SECONDS_PER_LAYER,
+    Outcome,
+    RunOptions,
+    budget_seconds,
+    check_memory,
+    exit_code,
+    run_suites,
+)
+from gemmbench.space import Config
+from gemmbench.suite import Layer, Suite
+from gemmbench.trial import Contender, RaceProtocol, Trial, TrialState
+
+PLANTED = Path(__file__).parents[1] / "planted.py"
+PROTOCOL = RaceProtocol(processes=1)
+QUICK = RunOptions(budget=1.0, timeout=30.0)
+
+
+class Memory:
+    """A recorder that keeps what it is given; `on_record` may object."""
+
+    def __init__(self) -> None:
+        self.trials: list[Trial] = []
+        self.ended: list[int] = []
+        self.begun = 0
+        self.winner: Config | None = None
+        self.on_record: Callable[[Trial], None] = lambda trial: None
+
+    def begin(self, command: str, machine: Machine, protocol: RaceProtocol, seed: int) -> int:
+        self.begun += 1
+        return self.begun
+
+    def record(self, run: int, trial: Trial) -> None:
+        self.trials.append(trial)
+        self.on_record(trial)
+
+    def end(self, run: int, exit_code: int) -> None:
+        self.ended.append(exit_code)
+
+    def best_config(
+        self, machine: Machine, protocol: RaceProtocol, problem: Problem, contender: Contender,
+        source_hash: str,
+    ) -> Config | None:  # fmt: skip
+        return self.winner
+
+
+class Silent:
+    def layer(self, suite: str, name: str, done: float) -> None:
+        pass
+
+    def step(self, text: str) -> None:
+        pass
+
+
+def suite(*problems: Problem) -> Suite:
+    layers = tuple(Layer(f"l{i}", problem, "s") for i, problem in enumerate(problems))
+    return Suite("made-up", "d", "s", layers, "made-up.yaml")
+
+
+def run(own: Suite, options: RunOptions, memory: Memory) -> Outcome:
+    return run_suites([own], options, PROTOCOL, detect_machine(), memory, Silent(), "gemmbench")
+
+
+def planted(*names: str) -> tuple[str, ...]:
+    return tuple(f"{PLANTED}:{name}" for name in names)
+
+
+def test_ctrl_c_keeps_what_was_recorded_and_ends_the_run() -> None:
+    memory = Memory()
+
+    def interrupt(trial: Trial) -> None:
+        raise KeyboardInterrupt
+
+    memory.on_record = interrupt
+    outcome = run(
+        suite(Gemm(4, 5, 6), Gemm(5, 6, 7)), replace(QUICK, backends=planted("Honest")), memory
+    )
+    assert outcome.interrupted
+    assert [trial.layer for trial in memory.trials] == ["l0"]
+    assert memory.ended == [130]
+
+
+def test_a_stored_winner_is_raced_beside_the_default_without_a_search() -> None:
+    memory = Memory()
+    memory.winner = {"tile": 16, "unroll": 2}
+    options = replace(QUICK, backends=planted("SearchesSoundTiles"))
+    outcome = run(suite(Gemm(8, 8, 64)), options, memory)
+    assert [(t.purpose, t.contender.tuned, dict(t.contender.config)) for t in memory.trials] == [
+        ("race", False, {"tile": 8, "unroll": 1}),
+        ("race", True, {"tile": 16, "unroll": 2}),
+    ]
+    assert (outcome.reused, outcome.evaluations) == (1, 0)
+
+
+def test_a_stored_winner_outside_the_space_is_not_reused() -> None:
+    memory = Memory()
+    memory.winner = {"tile": 3, "unroll": 2}
+    options = replace(QUICK, backends=planted("SearchesSoundTiles"), budget=4.0, evaluations=3)
+    outcome = run(suite(Gemm(8, 8, 64)), options, memory)
+    assert outcome.reused == 0
+    assert outcome.evaluations >= 1
+
+
+def test_without_tuning_only_the_default_enters() -> None:
+    memory = Memory()
+    options = replace(QUICK, backends=planted("SearchesSoundTiles"), tune="never")
+    run(suite(Gemm(8, 8, 64)), options, memory)
+    assert [(t.purpose, t.contender.tuned) for t in memory.trials] == [("race", False)]
+
+
+def test_a_backend_that_declines_is_skipped_with_its_reason() -> None:
+    memory = Memory()
+    run(suite(Conv2d(1, 1, 4, 4, 1, (3, 3))), replace(QUICK, backends=planted("Honest")), memory)
+    (trial,) = memory.trials
+    assert trial.state is TrialState.SKIPPED
+    assert trial.reason
+
+
+def test_an_unavailable_backend_asked_for_by_name_is_bad_input_before_anything_is_written() -> None:
+    memory = Memory()
+    with pytest.raises(GemmbenchError, match="backend 'cupy' is unavailable: "):
+        run(suite(Gemm(4, 5, 6)), replace(QUICK, backends=("cupy",)), memory)
+    assert memory.begun == 0
+
+
+def test_a_layer_that_does_not_fit_is_named_with_the_remedy() -> None:
+    own = suite(Gemm(8, 8, 8), Gemm(4096, 4096, 4096))
+    pairs = [(own, layer) for layer in own.layers]
+    check_memory(pairs, 2**40)
+    with pytest.raises(GemmbenchError, match=r"made-up\.yaml: layer 'l1': needs .* --memory"):
+        check_memory(pairs, 2**20)
+
+
+@pytest.mark.parametrize(
+    ("states", "interrupted", "code"),
+    [
+        ([], False, 0),
+        (["COMPLETE", "SKIPPED"], False, 0),
+        (["COMPLETE", "FAILED"], False, 6),
+        (["FAILED", "WRONG"], False, 5),
+        (["FAILED", "WRONG"], True, 130),
+    ],
+)
+def test_exit_codes_have_a_precedence(states: list[str], interrupted: bool, code: int) -> None:
+    trials = [Trial("s", "l", Gemm(1, 1, 1), Contender("b", "gemm"), TrialState(s)) for s in states]
+    assert exit_code(Outcome(1, trials, interrupted=interrupted)) == code
+
+
+def test_the_default_budget_grows_with_the_layers() -> None:
+    own = suite(Gemm(1, 1, 1), Gemm(2, 2, 2))
+    assert budget_seconds([own], RunOptions()) == 2 * SECONDS_PER_LAYER
+    assert budget_seconds([own], RunOptions(budget=3.0)) == 3.0
