@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from gemmbench.backend import installed_backends, locate_backend
-from gemmbench.errors import GemmbenchError
+from gemmbench.errors import GemmbenchError, did_you_mean
 from gemmbench.link import Link, RequestError, WorkerLostError, location_data
 from gemmbench.machine import Machine, machine_to_data
 from gemmbench.peak import Roof
@@ -29,6 +29,7 @@ from gemmbench.tune.tuner import Tuner, tuning_limits
 SECONDS_PER_LAYER = 15.0  # default budget: AlexNet's eight layers end under three minutes
 TUNING_SHARE = 0.5  # of a layer's budget goes to searching, the rest to the race
 Tune = Literal["auto", "never", "force"]
+Described = dict[tuple[str, Problem], dict[str, Any]]  # what a backend says of a problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,8 @@ def run_suites(
     """
     layers = [(suite, layer) for suite in suites for layer in suite.layers]
     check_memory(layers, options.memory_bytes)
-    described = check_backends(layers[0][1].problem, options, protocol, machine)
+    problems = [layer.problem for _, layer in layers]
+    described = check_backends(problems, options, protocol, machine)
     outcome = Outcome(recorder.begin(command, machine, protocol, protocol.seed))
     runner = Runner(options, protocol, machine, recorder, watcher, outcome, described)
     seconds = budget_seconds(suites, options)
@@ -137,7 +139,7 @@ class Runner:
     recorder: Recorder
     watcher: Watcher
     outcome: Outcome
-    described: dict[tuple[str, Problem], dict[str, Any]] = field(default_factory=dict)
+    described: Described = field(default_factory=dict)
     roofs: dict[str, Roof] = field(default_factory=dict)  # by dtype
 
     def run_layer(self, suite: Suite, layer: Layer, seconds: float) -> None:
@@ -203,6 +205,9 @@ class Runner:
             )
             if self.wanted(contender):
                 offers.append(Offer(contender, space, reply["source_hash"]))
+        if not offers:
+            ways = ", ".join(f"{o['algorithm']} {o['weights']}" for o in reply["offers"])
+            raise NoOfferError(TrialState.SKIPPED, f"offers only {ways or 'nothing'}")
         return offers
 
     def wanted(self, contender: Contender) -> bool:
@@ -308,24 +313,36 @@ def check_memory(layers: Sequence[tuple[Suite, Layer]], allowed: int) -> None:
 
 
 def check_backends(
-    problem: Problem, options: RunOptions, protocol: RaceProtocol, machine: Machine
-) -> dict[tuple[str, Problem], dict[str, Any]]:
-    """What the backends asked for by name say of `problem`, for those that do not break.
+    problems: Sequence[Problem], options: RunOptions, protocol: RaceProtocol, machine: Machine
+) -> Described:
+    """What the backends asked for by name say of the first problem, unless they break.
 
-    Raises GemmbenchError if one is unknown or unavailable.
+    Where algorithms are asked for, every backend is asked about the first problem of each kind.
+    Raises GemmbenchError if a backend is unknown or unavailable, or nobody offers an algorithm.
     """
-    described = {}
     limits = Limits(0, options.timeout, options.memory_bytes)
-    for spec in options.backends:
+    firsts = list({problem.kind: problem for problem in reversed(problems)}.values())
+    asked = {(spec, problems[0]) for spec in options.backends}
+    if options.algorithms:
+        asked |= {(spec, problem) for spec in options.specs() for problem in firsts}
+    described: Described = {}
+    for spec, problem in sorted(asked, key=str):
         locate_backend(spec)
         try:
             reply = describe(spec, problem, protocol.threads, machine, limits)
         except NoOfferError:
             continue  # it broke: that is a result, and the race records it
-        if reply["unavailable"]:
+        if reply["unavailable"] and spec in options.backends:
             raise GemmbenchError(
                 f"backend {spec!r} is unavailable: {reply['unavailable']} "
                 "Run 'gemmbench backends' to see which are usable."
             )
         described[spec, problem] = reply
+    offered = {offer["algorithm"] for reply in described.values() for offer in reply["offers"]}
+    for algorithm in options.algorithms:
+        if algorithm not in offered:
+            raise GemmbenchError(
+                f"--algorithm: no backend offers {algorithm!r} here."
+                f"{did_you_mean(algorithm, offered)}"
+            )
     return described

@@ -184,6 +184,7 @@ BAD_INPUT = [
     (["tiny.yaml", "--backend", "blass"], "backend 'blass' is unknown. Did you mean 'blas'?"),
     (["tiny.yaml", "--backend", "cupy"], "backend 'cupy' is unavailable:"),
     (["tiny.yaml", "--dtype", "float23"], "float23"),
+    (["tiny.yaml", "--algorithm", "gem"], "no backend offers 'gem' here. Did you mean 'gemm'?"),
     (["tiny.yaml", "--memory", "lots"], "--memory: got 'lots'"),
     (["tiny.yaml", "--memory", "1K"], "layer 'fc': needs"),
     (["tiny.yaml", "--only", "conv*"], "no layer matches 'conv*'"),

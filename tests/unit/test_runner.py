@@ -127,6 +127,14 @@ def test_a_backend_that_declines_is_skipped_with_its_reason() -> None:
     assert trial.reason
 
 
+def test_a_backend_without_the_weights_asked_for_is_skipped() -> None:
+    memory = Memory()
+    options = replace(QUICK, backends=planted("Honest"), weights=("prepared",))
+    run(suite(Gemm(4, 5, 6)), options, memory)
+    (trial,) = memory.trials
+    assert (trial.state, trial.reason) == (TrialState.SKIPPED, "offers only gemm plain")
+
+
 def test_an_unavailable_backend_asked_for_by_name_is_bad_input_before_anything_is_written() -> None:
     memory = Memory()
     with pytest.raises(GemmbenchError, match="backend 'cupy' is unavailable: "):
