@@ -26,9 +26,11 @@ from gemmbench.reference import TRANSFORM_ALGORITHMS, Case, Cases
 from gemmbench.stats import Verdict, judge, median_interval, summarize
 from gemmbench.trial import Contender, Environment, RaceProtocol, Trial, TrialState
 
-SLOW_FACTOR = 4.0  # a contender this many times slower than the best leaves after one block
+SLOW_FACTOR = 4.0  # a contender this many times slower than the best leaves early:
+LONG_BLOCK = 0.25  # seconds; after one block if it is long, since no interruption lasts that long,
+SECOND_ROUND = 1  # else after a second one, since a short block may have been interrupted
 LEADING_FACTOR = 1.5  # who is within this of the best goes on to the next heat
-MIN_ROUNDS = 5
+MIN_ROUNDS = 6  # fewer blocks of one process have no 95 % interval of their median
 MAX_ROUNDS = 40
 PRECISION = 0.01  # half-width of the in-process interval at which more rounds teach nothing
 SHORT_BLOCK = 0.8  # a block shorter than this share of `block_seconds` is taken again, longer
@@ -212,6 +214,7 @@ class Heat:
         self.entrants = list(entrants)
         self.deadline = deadline
         self.quick = quick
+        self.started = race.clock()
         self.links: dict[tuple[str, Environment], Talks] = {}
         self.descriptions: dict[tuple[str, Environment], dict[str, Any]] = {}
         self.prepared: set[int] = set()  # indices of entrants, which are also their slots
@@ -248,20 +251,19 @@ class Heat:
 
     def run_rounds(self) -> int:
         """How many rounds were run."""
+        first = self.race.clock()
         for round_ in range(MAX_ROUNDS):
             racing = [i for i, entrant in enumerate(self.entrants) if entrant.racing]
             if not racing:
                 return round_
-            late = self.race.clock() >= self.deadline
-            if round_ and (late or (round_ >= MIN_ROUNDS and self.settled(racing))):
+            if round_ and (self.out_of_time(round_, first) or self.settled(racing)):
                 return round_
             self.race.rng.shuffle(racing)
             for index in racing:
                 self.attempt(index, partial(self.time_block, round_))
             if self.race.roof is not None:
                 self.race.peaks.append(self.race.roof.per_second())
-            if round_ == 0:
-                self.drop_slow()
+            self.drop_slow(round_)
         return MAX_ROUNDS
 
     def attempt(self, index: int, step: Callable[[int], object]) -> None:
@@ -396,14 +398,19 @@ class Heat:
             self.links.pop(key).close()
         self.prepared -= {i for i, e in enumerate(self.entrants) if _key(e) == key}
 
-    def drop_slow(self) -> None:
-        """Contenders many times slower than the best leave with the block they have."""
-        seconds = {
-            i: self.last_call(e) for i, e in enumerate(self.entrants) if e.racing and e.samples
-        }
-        best = min(seconds.values(), default=0.0)
-        for index, value in seconds.items():
-            self.entrants[index].left = value > SLOW_FACTOR * best
+    def out_of_time(self, rounds: int, first: float) -> bool:
+        """Whether the deadline has passed and the rounds so far are worth their preparation."""
+        now = self.race.clock()
+        worth = rounds >= MIN_ROUNDS or now - first >= first - self.started
+        return now >= self.deadline and worth
+
+    def drop_slow(self, round_: int) -> None:
+        """Contenders many times slower than the best leave with the blocks they have."""
+        racing = [e for e in self.entrants if e.racing and e.samples]
+        pace = [min(e.measurement().seconds_per_call(self.process)) for e in racing]
+        for entrant, seconds in zip(racing, pace, strict=True):
+            sure = round_ >= SECOND_ROUND or entrant.samples[-1].seconds >= LONG_BLOCK
+            entrant.left = sure and seconds > SLOW_FACTOR * min(pace)
 
     def settled(self, racing: Sequence[int]) -> bool:
         """Whether the median of everybody still racing is known within `PRECISION`."""

@@ -19,6 +19,8 @@ from gemmbench.measurement import Measurement
 CONFIDENCE = 0.95
 WINNER_EFFECT = 0.01  # a lead below 1 % is called a tie even when it is certain
 ONE_PROCESS_EFFECT = 0.03  # layout alone moves a process by 2-3 %, so one process proves no less
+FEW_ROUNDS = 6  # below this many rounds of one process no order statistic reaches 95 %
+PLAINLY_SLOWER = 2.0  # a rival never faster than this many times the best's median has lost
 TIE_WIDTH = 0.05  # an interval within ±5 % that holds 0 is a tie, a wider one is undecided
 
 VerdictKind = Literal["winner", "tie", "undecided", "none"]
@@ -119,7 +121,8 @@ def compare(a: Measurement, b: Measurement) -> Effect | None:
     if not ratios:
         return None
     if len(ratios) == 1:
-        low, high = median_interval(ratios[0])
+        few = len(ratios[0]) < FEW_ROUNDS
+        low, high = (-inf, inf) if few else median_interval(ratios[0])
         return Effect(float(np.median(ratios[0])), low, high, 1)
     middle, low, high = mean_interval(np.array([np.median(r) for r in ratios]))
     return Effect(middle, low, high, len(ratios))
@@ -154,9 +157,12 @@ def judge(measurements: Sequence[Measurement]) -> Verdict:
 
 
 def _is_beaten(effect: Effect | None, best: Measurement, rival: Measurement) -> bool:
-    """Whether a rival is certainly slower; one that left early was timed many times slower."""
+    """Whether a rival is certainly slower, or so slow that few blocks are enough to know."""
+    pace = float(np.median(best.seconds_per_call()))
+    if float(np.min(rival.seconds_per_call())) > PLAINLY_SLOWER * pace:
+        return True
     if effect is None:
-        return float(np.min(rival.seconds_per_call())) > float(np.max(best.seconds_per_call()))
+        return False
     needed = WINNER_EFFECT if effect.processes > 1 else ONE_PROCESS_EFFECT
     return effect.low > 0 and effect.estimate > needed
 

@@ -164,7 +164,6 @@ class Worker:
     def release(self, slot: int) -> Json:
         """Drop a prepared contender and its memory."""
         self.slots.pop(slot, None)
-        gc.collect()
         return {}
 
     def _offers(self, machine: Machine, threads: int) -> list[Json]:

@@ -26,6 +26,8 @@ class Stage:
     def __init__(self, seconds: dict[str, float]) -> None:
         self.seconds = seconds
         self.now = 0.0
+        self.preparation = 0.0
+        self.extra: Callable[[str], float] = lambda name: 0.0
         self.opened: list[str] = []
         self.closed = 0
         self.log: list[tuple[str, str]] = []
@@ -53,11 +55,13 @@ class ScriptedWorker:
             reply: dict[str, Any] = {"unavailable": None, "unsupported": None, "offers": []}
             return reply | {"library": self.name, "source_hash": "0"}
         if method == "prepare":
+            self.stage.now += self.stage.preparation
             return {"workspace_bytes": 7, "flops": None, "copies": 1}
         if method == "verify":
             return {"max_error": 0.0, "bound": 1.0, "wrong": fault}
         if method == "time":
             seconds = self.stage.seconds[self.name] * params["loops"]
+            seconds += self.stage.extra(self.name)
             self.stage.now += seconds
             return {"seconds": seconds}
         return {}
@@ -103,10 +107,13 @@ def test_leading_contenders_are_measured_in_fresh_processes(tmp_path: Path) -> N
     assert stage.closed == 6
 
 
-def test_a_plainly_slow_contender_leaves_after_one_block(tmp_path: Path) -> None:
-    stage = Stage({"A": 0.01, "Slow": 0.05})
+@pytest.mark.parametrize(("seconds", "blocks"), [(0.05, 2), (0.3, 1)])
+def test_a_plainly_slow_contender_leaves_after_one_long_block_or_two_short_ones(
+    tmp_path: Path, seconds: float, blocks: int
+) -> None:
+    stage = Stage({"A": 0.01, "Slow": seconds})
     trials = race(tmp_path, stage, [contender("A"), contender("Slow")])
-    assert len(trials[1].measurement.samples) == 1
+    assert len(trials[1].measurement.samples) == blocks
     assert trials[1].state is TrialState.COMPLETE
     assert len(trials[0].measurement.samples) > 1
 
@@ -177,6 +184,21 @@ def test_without_budget_each_contender_still_gets_one_block(tmp_path: Path) -> N
     stage = Stage({"A": 0.01, "B": 0.011})
     trials = race(tmp_path, stage, [contender("A"), contender("B")], seconds=0.0)
     assert [len(t.measurement.samples) for t in trials] == [1, 1]
+
+
+def test_one_interrupted_block_does_not_send_a_contender_home(tmp_path: Path) -> None:
+    stage = Stage({"A": 0.01, "B": 0.012})
+    hiccup = iter([0.09])
+    stage.extra = lambda name: next(hiccup, 0.0) if name == "B" else 0.0
+    trials = race(tmp_path, stage, [contender("A"), contender("B")])
+    assert trials[1].measurement.processes() == [0, 1, 2]
+
+
+def test_rounds_take_at_least_as_long_as_the_preparation_did(tmp_path: Path) -> None:
+    stage = Stage({"A": 0.01})
+    stage.preparation = 0.035
+    (trial,) = race(tmp_path, stage, [contender("A")], seconds=0.0)
+    assert len(trial.measurement.samples) == 4
 
 
 def test_blocks_are_long_enough(tmp_path: Path) -> None:

@@ -107,6 +107,13 @@ def test_one_process_needs_three_percent() -> None:
     assert judge([alone, slower(alone, [below])]).kind == "tie"
 
 
+def test_a_few_rounds_of_one_process_decide_nothing_close() -> None:
+    few, enough = measured([1.0] * 5), measured([1.0] * 6)
+    assert judge([few, slower(few, [1.5])]).kind == "undecided"
+    assert judge([enough, slower(enough, [1.5])]).kind == "winner"
+    assert judge([few, slower(few, [2.1])]).kind == "winner"
+
+
 def test_the_winner_is_the_faster_wherever_it_stands() -> None:
     verdict = judge([slower(BASE, [1.1] * 3), BASE, slower(BASE, [1.2] * 3)])
     assert (verdict.kind, verdict.leaders) == ("winner", (1,))
