@@ -1,0 +1,74 @@
+"""Gemmbench's own kernels: micro-kernels emitted as LLVM IR, the loops around them by Numba.
+
+This module is what a worker sees; it imports Numba and LLVM only when something is prepared.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from gemmbench.backend import Operands, Prepared
+from gemmbench.machine import Machine, detect_machine
+from gemmbench.problem import Conv2d, Gemm, Linear, Problem
+from gemmbench.space import Config, SearchSpace
+
+_INSTALL = "Install it with: pip install numba"
+
+
+class NumbaCpu:
+    """GEMM, fully connected layers and convolutions by BLIS-style blocking."""
+
+    name = "numba"
+
+    def unavailable(self) -> str | None:
+        """Why Numba cannot be used here; None if it can."""
+        from importlib.util import find_spec
+
+        missing = [name for name in ("numba", "llvmlite") if find_spec(name) is None]
+        return f"{' and '.join(missing)} not found. {_INSTALL}" if missing else None
+
+    def supports(self, problem: Problem) -> str | None:
+        """None: every problem, in float32 and float64."""
+        del problem
+        return None
+
+    def algorithms(self, problem: Problem) -> dict[str, tuple[str, ...]]:
+        """Each algorithm with the weights it takes."""
+        if isinstance(problem, Conv2d):
+            return {"im2col": ("plain",), "implicit-gemm": ("plain",)}
+        if isinstance(problem, Linear):
+            return {"gemm": ("plain", "prepared")}
+        return {"gemm": ("plain",)}
+
+    def search_space(self, problem: Problem, machine: Machine, choice: Config) -> SearchSpace:
+        """Register block, cache blocks, loop order, packing and how threads share the work."""
+        from gemmbench_backends.numba_cpu.space import problem_space
+
+        return problem_space(problem, machine, choice)
+
+    def prepare(self, problem: Problem, config: Config, operands: Operands) -> Prepared:
+        """Compile the kernels of `config`, allocate its buffers, plan its loops."""
+        from gemmbench_backends.numba_cpu import conv, layers
+        from gemmbench_backends.numba_cpu.space import registers
+
+        vector = registers(detect_machine(), problem.dtype).vector
+        if isinstance(problem, Gemm):
+            return layers.prepare_gemm(problem, config, operands, vector)
+        if isinstance(problem, Linear):
+            return layers.prepare_linear(problem, config, operands, vector)
+        return conv.prepare_conv(problem, config, operands, vector)
+
+    def library(self) -> str:
+        """Versions, and the vector registers that the kernels use: 'avx512 16×f32'."""
+        import llvmlite.binding
+        import numba
+
+        machine = detect_machine()
+        width = machine.vector_bytes()
+        names = {64: "avx512", 32: "avx2"}
+        kind = names.get(width, "neon" if "neon" in machine.features else "sse")
+        llvm = llvmlite.binding.llvm_version_info[0]
+        return f"numba {numba.__version__}, LLVM {llvm}, {kind} {width // 4}×f32"
+
+    def sources(self) -> Iterable[Path]:
+        """The files whose change makes stored winners stale."""
+        return sorted(Path(__file__).parent.glob("*.py"))

@@ -1,0 +1,322 @@
+"""The loops around the kernels, compiled by Numba: C functions of (plan, thread).
+
+Each does one thread's share and synchronises with nobody; `threads.py` runs the shares. Kernels
+are called by addresses read from the plan, so what Numba caches on disk holds none, and one
+compilation serves every dtype, shape and register block. All that Numba compiles is in this one
+file, because its cache looks at the age of one file only.
+
+Source of the loop order: Goto & van de Geijn 2008, "Anatomy of High-Performance Matrix
+Multiplication"; Van Zee & van de Geijn 2015, "BLIS", which names the five loops.
+"""
+
+# Numba types what it compiles itself; to mypy an intrinsic lacks the arguments it is called with,
+# and a decorated function has no type.
+# mypy: disable-error-code="attr-defined, call-arg, no-any-return"
+# mypy: disable-error-code="no-untyped-call, untyped-decorator, var-annotated"
+
+from typing import Any
+
+from llvmlite import ir
+from numba import carray, cfunc, from_dtype, njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from gemmbench_backends.numba_cpu.plan import (
+    BY_COLUMNS,
+    BY_ROWS,
+    FUSE,
+    IN_PLACE,
+    PACK,
+    PANELS_FIRST,
+    PLAN,
+    READY,
+)
+
+_SIGNATURE = types.void(types.CPointer(from_dtype(PLAN)), types.int64)
+_SEGMENT_BYTES = 32  # movement.SEGMENT_FIELDS numbers
+
+_compiled = njit(nogil=True, error_model="numpy")
+_entry = cfunc(_SIGNATURE, cache=True, error_model="numpy")
+
+
+@intrinsic
+def _call(_context: Any, address: Any, arguments: Any) -> Any:
+    """Call the `void` function at `address` with a tuple of integers and pointers."""
+
+    def generate(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        unpacked = cgutils.unpack_tuple(builder, values[1])
+        kind = ir.FunctionType(ir.VoidType(), [value.type for value in unpacked])
+        builder.call(builder.inttoptr(values[0], kind.as_pointer()), unpacked)
+        return context.get_dummy_value()
+
+    return types.void(address, arguments), generate
+
+
+@intrinsic
+def _peek(_context: Any, address: Any) -> Any:
+    """The 64-bit integer at `address`."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        return builder.load(builder.inttoptr(values[0], ir.IntType(64).as_pointer()))
+
+    return types.int64(address), generate
+
+
+@_compiled
+def _share(count: int, parts: int, part: int) -> tuple[int, int]:
+    """Where part number `part` of `count` things begins and ends, split as evenly as it goes."""
+    return count * part // parts, count * (part + 1) // parts
+
+
+@_compiled
+def _even(count: int, block: int) -> int:
+    """The block size at most `block` that splits `count` into equal blocks."""
+    blocks = (count + block - 1) // block
+    return (count + blocks - 1) // max(blocks, 1)
+
+
+@_compiled
+def _row(p: Any, i: int) -> int:
+    """First row of tile row `i`."""
+    return i * p.tile_rows + min(i, p.extra_rows)
+
+
+@_compiled
+def _vector(p: Any, j: int) -> int:
+    """First vector of tile column `j`."""
+    return j * p.tile_vectors + min(j, p.extra_vectors)
+
+
+@_compiled
+def _pack_a(p: Any, a: int, i0: int, i1: int, kb: int, buffer: int) -> None:
+    """Tiles i0 … i1-1 of A as panels of columns, one after the other."""
+    for i in range(i0, i1):
+        height = _row(p, i + 1) - _row(p, i)
+        source = a + _row(p, i) * p.lda
+        panel = buffer + (_row(p, i) - _row(p, i0)) * kb * p.itemsize
+        for r in range(0, height, p.lanes):
+            rows = min(p.lanes, height - r)
+            to = panel + r * p.itemsize
+            _call(p.transpose, (rows, kb, source + r * p.lda, p.lda, to, height * p.itemsize))
+
+
+@_compiled
+def _pack_b(p: Any, b: int, j: int, k0: int, kb: int, panel: int) -> None:
+    """Tile column `j` of B, rows k0 … k0+kb-1, as one panel."""
+    vector = p.lanes * p.itemsize
+    first, last = _vector(p, j), _vector(p, j + 1)
+    width = (last - first) * vector
+    if p.b_source == BY_ROWS:
+        kind = 0 if j < p.extra_vectors else (2 if j == p.column_tiles - 1 else 1)
+        source = b + k0 * p.ldb + first * vector
+        _call(p.kernels[1, 0, kind], (kb, 0, 0, source, p.ldb, 0, 0, panel, p.tail, p.scale))
+    elif p.b_source == BY_COLUMNS:
+        for v in range(first, last):
+            rows = min(p.lanes, p.n - v * p.lanes)
+            source = b + v * p.lanes * p.ldb + k0 * p.itemsize
+            _call(p.transpose, (rows, kb, source, p.ldb, panel + (v - first) * vector, width))
+    else:
+        begin, end = _peek(p.first_segments + 8 * j), _peek(p.first_segments + 8 * j + 8)
+        segments = p.segments + begin * _SEGMENT_BYTES
+        _call(p.gather, (kb, b, p.offsets + 8 * k0, segments, end - begin, panel, width))
+
+
+@_compiled
+def _block(
+    p: Any, a: int, b: int, c: int, i0: int, i1: int, jc: int, j0: int, j1: int,
+    k0: int, kb: int, first: bool, buffer_a: int, buffer_b: int,
+) -> None:  # fmt: skip
+    """The two inner loops: every tile of a block, packing B's panels when they are first met."""
+    vector = p.lanes * p.itemsize
+    scale = p.scale if k0 == 0 else p.scale + 2 * p.itemsize
+    i, j = i0, j0
+    for _ in range((i1 - i0) * (j1 - j0)):
+        row, v = _row(p, i), _vector(p, j)
+        height, width = _row(p, i + 1) - row, _vector(p, j + 1) - v
+        low = 0 if i < p.extra_rows else 1
+        kind = 0 if j < p.extra_vectors else (2 if j == p.column_tiles - 1 else 1)
+        in_place = b + k0 * p.ldb + v * vector
+        panel = buffer_b + (v - _vector(p, jc)) * vector * kb
+        if p.pack_a == IN_PLACE:
+            tile, lda = a + row * p.lda + k0 * p.itemsize, p.lda
+        elif p.pack_a == PACK:
+            tile = buffer_a + (row - _row(p, i0)) * kb * p.itemsize
+            lda = height * p.itemsize
+        else:
+            tile = a + (k0 * p.m + row * kb) * p.itemsize
+            lda = height * p.itemsize
+        target = c + row * p.ldc + v * vector
+        if first and i == i0 and p.pack_b == FUSE:
+            _call(
+                p.kernels[1, low, kind],
+                (kb, tile, lda, in_place, p.ldb, target, p.ldc, panel, p.tail, scale),
+            )
+        else:
+            if p.pack_b == IN_PLACE:
+                source, ldb = in_place, p.ldb
+            elif p.pack_b == READY:
+                source, ldb = (
+                    b + (k0 * _vector(p, p.column_tiles) + v * kb) * vector,
+                    width * vector,
+                )
+            else:
+                source, ldb = panel, width * vector
+                if first and i == i0:
+                    _pack_b(p, b, j, k0, kb, panel)
+            _call(
+                p.kernels[0, low, kind],
+                (kb, tile, lda, source, ldb, target, p.ldc, 0, p.tail, scale),
+            )
+        if p.order == PANELS_FIRST:
+            i += 1
+            if i == i1:
+                i, j = i0, j + 1
+        else:
+            j += 1
+            if j == j1:
+                i, j = i + 1, j0
+
+
+@_compiled
+def _product(
+    p: Any, a: int, b: int, c: int, i0: int, i1: int, j0: int, j1: int,
+    buffer_a: int, buffer_b: int,
+) -> None:  # fmt: skip
+    """The three outer loops over one rectangle of tiles: nc, kc, mc."""
+    mc, nc = _even(i1 - i0, p.mc), _even(j1 - j0, p.nc)
+    for jc in range(j0, j1, nc):
+        for k0 in range(0, p.k, p.kc):
+            kb = min(p.kc, p.k - k0)
+            for ic in range(i0, i1, mc):
+                stop = min(i1, ic + mc)
+                if p.pack_a == PACK:
+                    _pack_a(p, a + k0 * p.itemsize, ic, stop, kb, buffer_a)
+                _block(p, a, b, c, ic, stop, jc, jc, min(j1, jc + nc), k0, kb, ic == i0,
+                       buffer_a, buffer_b)  # fmt: skip
+
+
+@_compiled
+def _rectangle(p: Any, thread: int) -> tuple[int, int, int, int]:
+    """A thread's tile rows and tile columns."""
+    part = thread % (p.grid_rows * p.grid_columns)
+    i0, i1 = _share(p.row_tiles, p.grid_rows, part // p.grid_columns)
+    j0, j1 = _share(p.column_tiles, p.grid_columns, part % p.grid_columns)
+    return i0, i1, j0, j1
+
+
+@_entry
+def multiply(plan: Any, thread: int) -> None:
+    """C = alpha·A·B + beta·C for this thread's tiles of its items."""
+    p = carray(plan, (1,))[0]
+    i0, i1, j0, j1 = _rectangle(p, thread)
+    at = thread // (p.grid_rows * p.grid_columns)
+    first, stop = _share(p.stop_item - p.first_item, p.grid_items, at)
+    if i0 < i1 and j0 < j1:
+        for item in range(p.first_item + first, p.first_item + stop):
+            _product(
+                p, p.a + item % p.groups * p.a_step, p.b + item % p.slots * p.b_step,
+                p.c + item * p.c_step, i0, i1, j0, j1,
+                p.buffer_a + thread * p.buffer_a_step, p.buffer_b + thread * p.buffer_b_step,
+            )  # fmt: skip
+
+
+@_entry
+def multiply_dots(plan: Any, thread: int) -> None:
+    """C = alpha·A·Bᵀ + beta·C by dot products along k, for few columns: A is read once.
+
+    Tiles are rows of A by rows of Bᵀ; ldc and c_step are the strides of C's rows and columns.
+    """
+    p = carray(plan, (1,))[0]
+    i0, i1 = _share(p.row_tiles, p.grid_rows, thread)
+    for k0 in range(0, p.k, p.kc):
+        kb = min(p.kc, p.k - k0)
+        scale = p.scale if k0 == 0 else p.scale + 2 * p.itemsize
+        for i in range(i0, i1):
+            low = 0 if i < p.extra_rows else 1
+            a = p.a + _row(p, i) * p.lda + k0 * p.itemsize
+            for j in range(p.column_tiles):
+                narrow = 0 if j < p.extra_vectors else 1
+                b = p.b + _vector(p, j) * p.ldb + k0 * p.itemsize
+                c = p.c + _row(p, i) * p.ldc + _vector(p, j) * p.c_step
+                _call(
+                    p.kernels[0, low, narrow],
+                    (kb, a, p.lda, b, p.ldb, c, p.ldc, p.c_step, scale),
+                )
+
+
+@_entry
+def flip(plan: Any, thread: int) -> None:
+    """to = fromᵀ for this thread's share of flip_rows × flip_columns."""
+    p = carray(plan, (1,))[0]
+    blocks = (p.flip_rows + p.lanes - 1) // p.lanes
+    first, stop = _share(blocks, p.grid_items * p.grid_rows * p.grid_columns, thread)
+    for block in range(first, stop):
+        r = block * p.lanes
+        rows = min(p.lanes, p.flip_rows - r)
+        source, to = p.flip_from + r * p.flip_ld_from, p.flip_to + r * p.itemsize
+        _call(p.transpose, (rows, p.flip_columns, source, p.flip_ld_from, to, p.flip_ld_to))
+
+
+@_compiled
+def _pad_plane(p: Any, source: int, to: int, phase_y: int, phase_x: int) -> None:
+    """Every stride-th pixel of one channel, from (phase_y, phase_x) of the padded image on."""
+    size = p.itemsize
+    left = min(max(0, (p.pad_x - phase_x + p.stride_x - 1) // p.stride_x), p.plane_width)
+    right = min(max(left, (p.width - 1 + p.pad_x - phase_x) // p.stride_x + 1), p.plane_width)
+    for i in range(p.plane_height):
+        y = i * p.stride_y + phase_y - p.pad_y
+        row = to + i * p.plane_width * size
+        if 0 <= y < p.height:
+            x = left * p.stride_x + phase_x - p.pad_x
+            pixel = source + (y * p.width + x) * size
+            _call(p.pad, (row, left, pixel, p.stride_x * size, right - left, p.plane_width - right))
+        else:
+            _call(p.pad, (row, p.plane_width, source, size, 0, 0))
+
+
+@_entry
+def pad_images(plan: Any, thread: int) -> None:
+    """The padded images of the current items, split by stride phase: a share of their planes.
+
+    A convolution of any stride and dilation then reads rows of adjacent pixels only.
+    """
+    p = carray(plan, (1,))[0]
+    planes = p.channels * p.phase_count
+    plane_bytes = p.plane_height * p.plane_width * p.itemsize
+    threads = p.grid_items * p.grid_rows * p.grid_columns
+    first, stop = _share((p.stop_item - p.first_item) * planes, threads, thread)
+    for at in range(first, stop):
+        item = p.first_item + at // planes
+        channel, phase = at % planes // p.phase_count, at % p.phase_count
+        channel_bytes = p.height * p.width * p.itemsize
+        source = p.image + item * p.image_step + channel * channel_bytes
+        to = p.b + item % p.slots * p.b_step + at % planes * plane_bytes
+        y, x = _peek(p.phases + 16 * phase), _peek(p.phases + 16 * phase + 8)
+        _pad_plane(p, source, to, y, x)
+
+
+@_entry
+def lower_images(plan: Any, thread: int) -> None:
+    """The column matrices (k, n) of the current items: a share of their rows."""
+    p = carray(plan, (1,))[0]
+    threads = p.grid_items * p.grid_rows * p.grid_columns
+    first, stop = _share(p.k, threads, thread)
+    count = _peek(p.first_segments + 8)
+    width = p.n * p.itemsize
+    for item in range(p.first_item, p.stop_item):
+        columns = p.columns + item % p.column_slots * p.columns_step + first * width
+        image = p.b + item % p.slots * p.b_step
+        _call(p.gather, (stop - first, image, p.offsets + 8 * first, p.segments, count, columns,
+                         width))  # fmt: skip
+
+
+@_entry
+def pack_weights(plan: Any, _thread: int) -> None:
+    """All of B into panels at buffer_b, in the order in which a READY product reads them."""
+    p = carray(plan, (1,))[0]
+    vector = p.lanes * p.itemsize
+    for k0 in range(0, p.k, p.kc):
+        kb = min(p.kc, p.k - k0)
+        block = p.buffer_b + k0 * _vector(p, p.column_tiles) * vector
+        for j in range(p.column_tiles):
+            _pack_b(p, p.b, j, k0, kb, block + _vector(p, j) * kb * vector)

@@ -1,0 +1,194 @@
+"""The micro-kernel: a register block of C, updated by k rank-1 products, as LLVM IR.
+
+                       vectors × lanes columns
+                     ┌────────┬────────┬────────┐
+      row p of B  →  │   b0   │   b1   │   b2   │   one load each per step p
+                     └────────┴────────┴────────┘
+    column p of A    ┌────────┬────────┬────────┐
+      ┌────┐         │ c00    │ c01    │ c02    │
+      │ a0 │ splat → │ c10    │ c11    │ c12    │   rows × vectors accumulators, each
+      │ a1 │         │  …     │  …     │  …     │   one register for all of k:
+      │ …  │         │        │        │        │   c[i][j] += a[i] · b[j]
+      └────┘         └────────┴────────┴────────┘
+                                       └ the last vector may be masked
+
+C is touched once, after the k loop: C = alpha·acc where beta is 0 (C is then not read), otherwise
+C = beta·C + alpha·acc. A comes by rows (row-major in place) or by columns (packed panels, or a
+transposed matrix in place); B always by rows, packed or in place, which only its stride tells
+apart. A kernel that *stores the panel* writes each row of B it reads to a packed panel, so that
+packing costs no pass of its own; with no rows it does nothing else and is the packing kernel.
+
+Source: Goto & van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication" (the inner
+kernel); Van Zee & van de Geijn 2015, "BLIS: A Framework for Rapidly Instantiating BLAS
+Functionality" (the micro-kernel as the one thing to write for a new machine).
+"""
+
+from dataclasses import dataclass
+
+from gemmbench_backends.numba_cpu.emit import Function, Values, Vector
+
+ROWS_A_BASE = 4  # x86 adds index·{1,2} to a base, so one base and lda, 2·lda, 3·lda reach 4 rows
+
+
+@dataclass(frozen=True, slots=True)
+class MicroKernel:
+    """One variant: its register block and how it meets A, B and the edge of C."""
+
+    rows: int
+    vectors: int
+    vector: Vector
+    unroll: int = 1
+    a_by_columns: bool = False
+    b_tail: bool = False  # the last vector of B has lanes that must not be read
+    c_tail: bool = False  # the last vector of C has lanes that must not be touched
+    stores_panel: bool = False
+
+    def name(self) -> str:
+        """A symbol that no other variant has."""
+        flags = (
+            (self.a_by_columns, "cols"),
+            (self.b_tail, "btail"),
+            (self.c_tail, "ctail"),
+            (self.stores_panel, "panel"),
+        )
+        parts = [f"tile_{self.rows}x{self.vectors}", self.vector.suffix, f"u{self.unroll}"]
+        return "_".join(parts + [label for on, label in flags if on])
+
+
+def microkernel_ir(kernel: MicroKernel) -> str:
+    """The module of `void name(k, a, lda, b, ldb, c, ldc, panel, tail, scale)`.
+
+    Strides are bytes, pointers need no alignment. `tail`: valid lanes of the last vector. `scale`
+    points at alpha and beta, elements of the dtype.
+    """
+    parameters = [
+        ("i64", "k"), ("ptr noalias", "a"), ("i64", "lda"), ("ptr noalias", "b"), ("i64", "ldb"),
+        ("ptr noalias", "c"), ("i64", "ldc"), ("ptr noalias", "panel"), ("i64", "tail"),
+        ("ptr noalias", "scale"),
+    ]  # fmt: skip
+    f = Function(kernel.name(), parameters, kernel.vector)
+    mask = f.first_lanes("%tail") if kernel.b_tail or kernel.c_tail else None
+    a_strides = _multiples_of_lda(f, kernel)
+    state: Values = {"b": ("ptr", "%b")} | _a_bases(f, kernel)
+    if kernel.stores_panel:
+        state["panel"] = ("ptr", "%panel")
+    zero = (kernel.vector.type, "zeroinitializer")
+    state |= {_acc(i, j): zero for i in range(kernel.rows) for j in range(kernel.vectors)}
+
+    def steps(count: int) -> "Step":
+        return Step(f, kernel, count, mask if kernel.b_tail else None, a_strides)
+
+    trips = f.new(f"udiv i64 %k, {kernel.unroll}")
+    state = f.loop(trips, state, steps(kernel.unroll).emit)
+    if kernel.unroll > 1:
+        rest = f.new(f"urem i64 %k, {kernel.unroll}")
+        state = f.loop(rest, state, steps(1).emit)
+    if kernel.rows:
+        _update_c(f, kernel, state, mask if kernel.c_tail else None)
+    return f.text()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """`count` rank-1 updates of the register block: the body of the k loop."""
+
+    f: Function
+    kernel: MicroKernel
+    count: int
+    b_mask: str | None
+    a_strides: tuple[str | int, ...]
+
+    def emit(self, state: Values) -> Values:
+        """The carried values, `count` steps later."""
+        state = dict(state)
+        for step in range(self.count):
+            row = self._row_of_b(state)
+            if self.kernel.stores_panel:
+                self._store_panel(state, row)
+            for i in range(self.kernel.rows):
+                a = self.f.splat(self.f.load_scalar(self._element_of_a(state, i, step)))
+                for j, b in enumerate(row):
+                    kind, acc = state[_acc(i, j)]
+                    state[_acc(i, j)] = (kind, self.f.fma(a, b, acc))
+            state["b"] = ("ptr", self.f.at(state["b"][1], "%ldb"))
+            if self.kernel.a_by_columns and self.kernel.rows:
+                state["a0"] = ("ptr", self.f.at(state["a0"][1], "%lda"))
+        if not self.kernel.a_by_columns:
+            for key in [key for key in state if key.startswith("a") and key[1:].isdigit()]:
+                moved = self.f.at(state[key][1], self.count * self.kernel.vector.itemsize)
+                # Else LLVM makes all rows one chain of additions, hoists their loads, and spills.
+                state[key] = ("ptr", self.f.opaque(moved))
+        return state
+
+    def _row_of_b(self, state: Values) -> list[str]:
+        last = self.kernel.vectors - 1
+        return [
+            self.f.load(
+                self.f.at(state["b"][1], j * self.kernel.vector.nbytes),
+                self.b_mask if j == last else None,
+            )
+            for j in range(self.kernel.vectors)
+        ]
+
+    def _store_panel(self, state: Values, row: list[str]) -> None:
+        """Write the row to the panel, and ask for the same row of the panel to the right."""
+        width = self.kernel.vectors * self.kernel.vector.nbytes
+        panel = state["panel"][1]
+        for j, b in enumerate(row):
+            self.f.store(b, self.f.at(panel, j * self.kernel.vector.nbytes))
+        for line in range(0, width, 64):
+            self.f.prefetch(self.f.at(state["b"][1], width + line))
+        state["panel"] = ("ptr", self.f.at(panel, width))
+
+    def _element_of_a(self, state: Values, row: int, step: int) -> str:
+        size = self.kernel.vector.itemsize
+        if self.kernel.a_by_columns:
+            return self.f.at(state["a0"][1], row * size)
+        base, offset = divmod(row, ROWS_A_BASE)
+        return self.f.at(self.f.at(state[f"a{base}"][1], self.a_strides[offset]), step * size)
+
+
+def _acc(i: int, j: int) -> str:
+    return f"c{i}.{j}"
+
+
+def _multiples_of_lda(f: Function, kernel: MicroKernel) -> tuple[str | int, ...]:
+    if kernel.a_by_columns or not kernel.rows:
+        return ()
+    return (0, "%lda", f.new("mul i64 %lda, 2"), f.new("mul i64 %lda, 3"))
+
+
+def _a_bases(f: Function, kernel: MicroKernel) -> Values:
+    """Pointers into A that move along k: one, or one for every four rows."""
+    bases: Values = {}
+    if kernel.a_by_columns:
+        return {"a0": ("ptr", "%a")} if kernel.rows else {}
+    for first in range(0, kernel.rows, ROWS_A_BASE):
+        offset = f.new(f"mul i64 %lda, {first}") if first else 0
+        bases[f"a{first // ROWS_A_BASE}"] = ("ptr", f.at("%a", offset))
+    return bases
+
+
+def _update_c(f: Function, kernel: MicroKernel, state: Values, mask: str | None) -> None:
+    alpha = f.splat(f.load_scalar("%scale"))
+    beta = f.load_scalar(f.at("%scale", kernel.vector.itemsize))
+    overwrite = f.new(f"fcmp oeq {kernel.vector.scalar} {beta}, 0.0")
+    kind = kernel.vector.type
+
+    def tile(update: bool) -> None:
+        scale = f.splat(beta) if update else ""
+        row = "%c"
+        for i in range(kernel.rows):
+            for j in range(kernel.vectors):
+                edge = mask if j == kernel.vectors - 1 else None
+                where = f.at(row, j * kernel.vector.nbytes)
+                acc = state[_acc(i, j)][1]
+                if update:
+                    old = f.new(f"fmul {kind} {f.load(where, edge)}, {scale}")
+                    acc = f.fma(acc, alpha, old)
+                else:
+                    acc = f.new(f"fmul {kind} {acc}, {alpha}")
+                f.store(acc, where, edge)
+            row = f.at(row, "%ldc")
+
+    f.either(overwrite, lambda: tile(False), lambda: tile(True))

@@ -1,0 +1,188 @@
+"""Kernels that only move elements, as LLVM IR: transposing, padding, gathering image rows.
+
+They stand apart from the micro-kernels so that the loops around both need not know the dtype:
+those loops handle addresses and byte counts only.
+"""
+
+from gemmbench_backends.numba_cpu.emit import Function, Values, Vector
+
+SEGMENT_FIELDS = 4  # i64 each: byte offset in the image, in the panel; whole vectors; lanes left
+
+
+def transpose_name(vector: Vector) -> str:
+    """The symbol of the transposing kernel."""
+    return f"transpose_{vector.suffix}"
+
+
+def transpose_ir(vector: Vector) -> str:
+    """The module of `void name(rows, columns, from, ld_from, to, ld_to)`: to[j][i] = from[i][j].
+
+    1 <= rows <= lanes; strides are bytes. Nothing outside the two matrices is read or written.
+    """
+    parameters = [("i64", "rows"), ("i64", "columns"), ("ptr noalias", "from"),
+                  ("i64", "ld_from"), ("ptr noalias", "to"), ("i64", "ld_to")]  # fmt: skip
+    f = Function(transpose_name(vector), parameters, vector)
+    sources = _row_offsets(f, vector)
+    blocks = f.new(f"udiv i64 %columns, {vector.lanes}")
+    full = f.new(f"icmp eq i64 %rows, {vector.lanes}")
+    mask = f.first_lanes("%rows")
+
+    def block(state: Values) -> Values:
+        source, target = state["from"][1], state["to"][1]
+        columns = _transposed(f, vector, [f.load(f.at(source, offset)) for offset in sources])
+
+        def store(edge: str | None) -> None:
+            where = target
+            for column in columns:
+                f.store(column, where, edge)
+                where = f.at(where, "%ld_to")
+
+        f.either(full, lambda: store(None), lambda: store(mask))
+        down = f.new(f"mul i64 %ld_to, {vector.lanes}")
+        return {
+            "from": ("ptr", f.at(source, vector.nbytes)),
+            "to": ("ptr", f.at(target, down)),
+        }
+
+    state = f.loop(blocks, {"from": ("ptr", "%from"), "to": ("ptr", "%to")}, block)
+    _transpose_rest(f, vector, state)
+    return f.text()
+
+
+def gather_name(vector: Vector) -> str:
+    """The symbol of the gathering kernel."""
+    return f"gather_{vector.suffix}"
+
+
+def gather_ir(vector: Vector) -> str:
+    """The module of `void name(rows, image, offsets, segments, count, panel, ld_panel)`.
+
+    Row r of the panel is the `count` segments of the image that start `offsets[r]` bytes into
+    it; a segment has SEGMENT_FIELDS numbers. This is im2col, for any part of the column matrix.
+    """
+    parameters = [("i64", "rows"), ("ptr noalias", "image"), ("ptr noalias", "offsets"),
+                  ("ptr noalias", "segments"), ("i64", "count"), ("ptr noalias", "panel"),
+                  ("i64", "ld_panel")]  # fmt: skip
+    f = Function(gather_name(vector), parameters, vector)
+
+    def row(state: Values) -> Values:
+        offsets, panel = state["offsets"][1], state["panel"][1]
+        source = f.at("%image", f.new(f"load i64, ptr {offsets}, align 8"))
+
+        def segment(inner: Values) -> Values:
+            fields = inner["segments"][1]
+            start, to, whole, lanes = (
+                f.new(f"load i64, ptr {f.at(fields, 8 * i)}, align 8")
+                for i in range(SEGMENT_FIELDS)
+            )
+            _copy(f, f.at(panel, to), f.at(source, start), whole, lanes)
+            return {"segments": ("ptr", f.at(fields, 8 * SEGMENT_FIELDS))}
+
+        f.loop("%count", {"segments": ("ptr", "%segments")}, segment)
+        return {"offsets": ("ptr", f.at(offsets, 8)), "panel": ("ptr", f.at(panel, "%ld_panel"))}
+
+    f.loop("%rows", {"offsets": ("ptr", "%offsets"), "panel": ("ptr", "%panel")}, row)
+    return f.text()
+
+
+def pad_name(vector: Vector) -> str:
+    """The symbol of the padding kernel."""
+    return f"pad_{vector.suffix}"
+
+
+def pad_ir(vector: Vector) -> str:
+    """The module of `void name(to, left, from, step, count, right)`: one row of a padded image.
+
+    `left` zeros, then `count` elements of `from`, `step` bytes apart, then `right` zeros.
+    """
+    parameters = [("ptr noalias", "to"), ("i64", "left"), ("ptr noalias", "from"), ("i64", "step"),
+                  ("i64", "count"), ("i64", "right")]  # fmt: skip
+    f = Function(pad_name(vector), parameters, vector)
+    size, kind = vector.itemsize, vector.scalar
+
+    def zeros(count: str, to: str) -> str:
+        def one(state: Values) -> Values:
+            f.do(f"store {kind} 0.0, ptr {state['to'][1]}, align {size}")
+            return {"to": ("ptr", f.at(state["to"][1], size))}
+
+        return f.loop(count, {"to": ("ptr", to)}, one)["to"][1]
+
+    def apart() -> None:
+        def one(state: Values) -> Values:
+            value = f.load_scalar(state["from"][1])
+            f.do(f"store {kind} {value}, ptr {state['to'][1]}, align {size}")
+            return {
+                "from": ("ptr", f.at(state["from"][1], "%step")),
+                "to": ("ptr", f.at(state["to"][1], size)),
+            }
+
+        f.loop("%count", {"from": ("ptr", "%from"), "to": ("ptr", middle)}, one)
+
+    def adjacent() -> None:
+        whole = f.new(f"udiv i64 %count, {vector.lanes}")
+        _copy(f, middle, "%from", whole, f.new(f"urem i64 %count, {vector.lanes}"))
+
+    middle = zeros("%left", "%to")
+    f.either(f.new(f"icmp eq i64 %step, {size}"), adjacent, apart)
+    zeros("%right", f.at(middle, f.new(f"mul i64 %count, {size}")))
+    return f.text()
+
+
+def _copy(f: Function, to: str, source: str, whole: str, lanes: str) -> None:
+    """Copy `whole` vectors and then `lanes` elements."""
+
+    def one(state: Values) -> Values:
+        f.store(f.load(state["from"][1]), state["to"][1])
+        return {key: ("ptr", f.at(where, f.vector.nbytes)) for key, (_, where) in state.items()}
+
+    end = f.loop(whole, {"from": ("ptr", source), "to": ("ptr", to)}, one)
+    mask = f.first_lanes(lanes)
+    f.store(f.load(end["from"][1], mask), end["to"][1], mask)
+
+
+def _row_offsets(f: Function, vector: Vector) -> list[str]:
+    """Byte offsets of `lanes` rows; those past the last row repeat it, so all may be read."""
+    last = f.new("sub i64 %rows, 1")
+    offsets = []
+    for i in range(vector.lanes):
+        inside = f.new(f"icmp ult i64 {i}, %rows")
+        row = f.new(f"select i1 {inside}, i64 {i}, i64 {last}")
+        offsets.append(f.new(f"mul i64 {row}, %ld_from"))
+    return offsets
+
+
+def _transposed(f: Function, vector: Vector, rows: list[str]) -> list[str]:
+    """The columns of a lanes × lanes matrix given by rows, in log2(lanes) passes.
+
+    Pass s swaps the off-diagonal quarters of every 2s × 2s block.
+    """
+    lanes, columns, span = vector.lanes, list(rows), 1
+    while span < lanes:
+        for i in (i for i in range(lanes) if not i & span):
+            a, b = columns[i], columns[i + span]
+            upper = [at if not at & span else lanes + at - span for at in range(lanes)]
+            lower = [at + span if not at & span else lanes + at for at in range(lanes)]
+            columns[i], columns[i + span] = f.shuffle(a, b, upper), f.shuffle(a, b, lower)
+        span *= 2
+    return columns
+
+
+def _transpose_rest(f: Function, vector: Vector, start: Values) -> None:
+    """The columns that do not fill a block, one element at a time."""
+
+    def column(state: Values) -> Values:
+        def element(inner: Values) -> Values:
+            value = f.load_scalar(inner["from"][1])
+            f.do(f"store {vector.scalar} {value}, ptr {inner['to'][1]}, align {vector.itemsize}")
+            return {
+                "from": ("ptr", f.at(inner["from"][1], "%ld_from")),
+                "to": ("ptr", f.at(inner["to"][1], vector.itemsize)),
+            }
+
+        f.loop("%rows", state, element)
+        return {
+            "from": ("ptr", f.at(state["from"][1], vector.itemsize)),
+            "to": ("ptr", f.at(state["to"][1], "%ld_to")),
+        }
+
+    f.loop(f.new(f"urem i64 %columns, {vector.lanes}"), start, column)

@@ -1,0 +1,36 @@
+"""The plan of a product: every number that the driver's loops read, in one record of memory.
+
+The driver knows addresses, byte strides and counts, nothing else: no dtype, no problem, no config.
+Values change between runs only where a field says so.
+"""
+
+import numpy as np
+
+IN_PLACE, PACK, FUSE, READY = range(4)  # where a kernel's panels of A and B come from
+BY_ROWS, BY_COLUMNS, IMAGE = range(3)  # what B is before it is packed
+PANELS_FIRST, ROWS_FIRST = range(2)  # which loop is innermost: down the rows or along the panels
+
+_SHAPE = ("m", "n", "k", "itemsize", "lanes")
+_OPERANDS = ("a", "lda", "a_step", "b", "ldb", "b_step", "c", "ldc", "c_step", "scale")
+# An item is one product of a batch; slots are the items whose padded images are kept at a time.
+_ITEMS = ("groups", "slots", "first_item", "stop_item")
+# m is split into row_tiles tiles of tile_rows rows, the first extra_rows of them one row higher;
+# the vectors of a row of C into column_tiles tiles in the same way.
+_TILES = (
+    "tile_rows", "extra_rows", "row_tiles", "tile_vectors", "extra_vectors", "column_tiles", "tail",
+)  # fmt: skip
+_BLOCKS = ("kc", "mc", "nc", "order", "pack_a", "pack_b", "b_source")  # mc, nc in tiles
+_THREADS = ("grid_items", "grid_rows", "grid_columns", "buffer_a", "buffer_a_step", "buffer_b",
+            "buffer_b_step")  # fmt: skip
+_MOVES = ("transpose", "gather", "pad", "offsets", "segments", "first_segments")
+_IMAGE = (
+    "image", "image_step", "channels", "height", "width", "plane_height", "plane_width",
+    "phases", "phase_count", "stride_y", "stride_x", "pad_y", "pad_x", "columns", "columns_step",
+    "column_slots",
+)  # fmt: skip
+_FLIP = ("flip_from", "flip_ld_from", "flip_to", "flip_ld_to", "flip_rows", "flip_columns")
+
+_FIELDS = (*_SHAPE, *_OPERANDS, *_ITEMS, *_TILES, *_BLOCKS, *_THREADS, *_MOVES, *_IMAGE, *_FLIP)
+
+# Addresses of micro-kernels: [stores the panel][low tile][narrow, or narrow with a tail].
+PLAN = np.dtype([(name, np.int64) for name in _FIELDS] + [("kernels", np.int64, (2, 2, 3))])

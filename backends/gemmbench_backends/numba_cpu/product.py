@@ -1,0 +1,277 @@
+"""A blocked product made ready: tiles split evenly, kernels compiled, buffers allocated."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gemmbench.operands import aligned_empty
+from gemmbench_backends.numba_cpu import movement
+from gemmbench_backends.numba_cpu.compile import kernel_address
+from gemmbench_backends.numba_cpu.dotkernel import DotKernel, dotkernel_ir
+from gemmbench_backends.numba_cpu.emit import Vector
+from gemmbench_backends.numba_cpu.microkernel import MicroKernel, microkernel_ir
+from gemmbench_backends.numba_cpu.plan import (
+    BY_ROWS,
+    FUSE,
+    IN_PLACE,
+    PACK,
+    PANELS_FIRST,
+    PLAN,
+    READY,
+    ROWS_FIRST,
+)
+
+Array = NDArray[Any]
+Runner = Callable[[], None]
+
+_PAGE_BYTES = 4096
+_SKEW_BYTES = 320  # five lines: buffers a multiple of a page apart would share cache sets
+
+_PACK_A = {"off": IN_PLACE, "on": PACK, "ready": READY}
+_PACK_B = {"off": IN_PLACE, "on": PACK, "fused": FUSE, "ready": READY}
+_ORDER = {"panels": PANELS_FIRST, "rows": ROWS_FIRST}
+
+
+@dataclass(frozen=True, slots=True)
+class Blocking:
+    """How a product is cut: the tiled path's point of a search space."""
+
+    mr: int  # rows of the register block
+    nv: int  # vectors of the register block
+    ku: int  # unrolled steps along k
+    kc: int
+    mc: int  # rows of A in a block
+    nc: int  # columns of B in a block
+    order: str = "panels"
+    pack_a: str = "off"
+    pack_b: str = "off"
+    grid: tuple[int, int, int] = (1, 1, 1)  # threads over items, rows, columns
+
+    def threads(self) -> int:
+        """How many threads the grid has."""
+        return self.grid[0] * self.grid[1] * self.grid[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Where a matrix lies, in bytes: first element, row stride, distance to the next item's."""
+
+    address: int
+    ld: int
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """`items` products of (m, k) by (k, n); every `groups` items A starts over."""
+
+    m: int
+    k: int
+    n: int
+    items: int = 1
+    groups: int = 1
+
+
+@dataclass(slots=True)
+class Plan:
+    """A record for the driver, with the memory that it points to."""
+
+    record: Array  # one element of plan.PLAN
+    owned: list[Array] = field(default_factory=list)
+
+    @property
+    def address(self) -> int:
+        """Where the record lies."""
+        return int(self.record.ctypes.data)
+
+    def workspace(self, nbytes: int) -> int:
+        """The address of new memory, zeroed and cache-line aligned, that lives with the plan."""
+        memory = zeroed(nbytes)
+        self.owned.append(memory)
+        return int(memory.ctypes.data)
+
+    def workspace_bytes(self) -> int:
+        """Memory allocated for the plan."""
+        return sum(memory.nbytes for memory in self.owned)
+
+    def set(self, **fields: int) -> None:
+        """Assign fields of the record."""
+        for name, value in fields.items():
+            self.record[name] = value
+
+
+def zeroed(nbytes: int) -> Array:
+    """Cache-line aligned bytes, all zero: stray lanes of a panel must not read as denormals."""
+    memory = aligned_empty((nbytes,), "uint8")
+    memory.fill(0)
+    return memory
+
+
+def split(count: int, tile: int, parts: int = 1) -> tuple[int, int, int]:
+    """`count` cut into tiles of s and s+1 (<= `tile`): (s, how many of s+1, how many in all).
+
+    The number of tiles is a multiple of `parts` where `count` allows it, so threads share evenly.
+    """
+    tiles = -(-count // tile)
+    tiles = min(count, -(-tiles // parts) * parts)
+    return count // tiles, count % tiles, tiles
+
+
+def k_block(k: int, kc: int, lanes: int) -> int:
+    """The block along k: `kc`, made as even as whole vectors allow where it is one or more."""
+    if kc >= k or kc < lanes:
+        return min(kc, k)
+    blocks = -(-k // kc)
+    return min(k, -(-k // (blocks * lanes)) * lanes)
+
+
+def first_tiles(tiles: int, threads: int) -> set[int]:
+    """The tile that each thread starts with, as `driver._share` divides them."""
+    return {tiles * thread // threads for thread in range(threads)}
+
+
+def movement_kernels(vector: Vector) -> dict[str, int]:
+    """Addresses of the kernels that only move elements, by their field of the plan."""
+    return {
+        "transpose": kernel_address(movement.transpose_name(vector), movement.transpose_ir(vector)),
+        "gather": kernel_address(movement.gather_name(vector), movement.gather_ir(vector)),
+        "pad": kernel_address(movement.pad_name(vector), movement.pad_ir(vector)),
+    }
+
+
+def new_plan(vector: Vector, grid: tuple[int, int, int]) -> Plan:
+    """A plan that knows its dtype and threads, and nothing else yet."""
+    plan = Plan(np.zeros(1, dtype=PLAN))
+    plan.set(itemsize=vector.itemsize, lanes=vector.lanes)
+    plan.set(grid_items=grid[0], grid_rows=grid[1], grid_columns=grid[2])
+    plan.set(**movement_kernels(vector))
+    return plan
+
+
+def tiled_plan(
+    shape: Shape, vector: Vector, cut: Blocking, a: Matrix, b: Matrix, c: Matrix,
+    b_source: int = BY_ROWS, alpha: float = 1.0, beta: float = 0.0,
+) -> Plan:  # fmt: skip
+    """The plan of C = alpha·A·B + beta·C by tiles, for `driver.multiply`."""
+    plan = new_plan(vector, cut.grid)
+    kc = k_block(shape.k, cut.kc, vector.lanes)
+    _set_operands(plan, shape, vector, kc, a, b, c, (alpha, beta))
+    plan.set(
+        mc=max(1, cut.mc // cut.mr), nc=max(1, cut.nc // (cut.nv * vector.lanes)),
+        order=_ORDER[cut.order], pack_a=_PACK_A[cut.pack_a], pack_b=_PACK_B[cut.pack_b],
+        b_source=b_source,
+    )  # fmt: skip
+    vectors = -(-shape.n // vector.lanes)
+    rows = split(shape.m, cut.mr, cut.grid[1])
+    columns = split(vectors, cut.nv, cut.grid[2])
+    _set_tiles(plan, rows, columns)
+    plan.set(tail=shape.n - (vectors - 1) * vector.lanes)
+    plan.record["kernels"][0] = _kernel_table(plan, vector, cut, rows, columns)
+    _set_buffers(plan, vector, cut, kc)
+    return plan
+
+
+def dots_plan(
+    shape: Shape, vector: Vector, cut: Blocking, a: Matrix, b: Matrix, c: Matrix,
+    alpha: float = 1.0, beta: float = 0.0,
+) -> Plan:  # fmt: skip
+    """The plan of C = alpha·A·Bᵀ + beta·C by dot products, for `driver.multiply_dots`.
+
+    b: (n, k) by rows; c.ld and c.step are the strides of C's rows and columns.
+    """
+    threads = cut.threads()
+    plan = new_plan(vector, (1, threads, 1))
+    kc = k_block(shape.k, cut.kc, vector.lanes)
+    _set_operands(plan, shape, vector, kc, a, b, c, (alpha, beta))
+    rows, columns = split(shape.m, cut.mr, threads), split(shape.n, cut.nv)
+    _set_tiles(plan, rows, columns)
+    for low, height in _sizes(rows):
+        for narrow, width in _sizes(columns):
+            kernel = DotKernel(height, width, vector, cut.ku)
+            address = kernel_address(kernel.name(), dotkernel_ir(kernel))
+            plan.record["kernels"][0, 0, low, narrow] = address
+    return plan
+
+
+def _set_operands(
+    plan: Plan, shape: Shape, vector: Vector, kc: int, a: Matrix, b: Matrix, c: Matrix,
+    scale: tuple[float, float],
+) -> None:  # fmt: skip
+    """Operands and their strides; alpha and beta, of the first block along k and of the others."""
+    plan.set(m=shape.m, n=shape.n, k=shape.k, kc=kc)
+    plan.set(a=a.address, lda=a.ld, a_step=a.step, b=b.address, ldb=b.ld, b_step=b.step)
+    plan.set(c=c.address, ldc=c.ld, c_step=c.step)
+    plan.set(groups=shape.groups, slots=shape.items, first_item=0, stop_item=shape.items)
+    alpha, beta = scale
+    scales = np.array([alpha, beta, alpha, 1.0], dtype=vector.dtype)
+    plan.owned.append(scales)
+    plan.set(scale=scales.ctypes.data)
+
+
+def _set_tiles(plan: Plan, rows: tuple[int, int, int], columns: tuple[int, int, int]) -> None:
+    plan.set(tile_rows=rows[0], extra_rows=rows[1], row_tiles=rows[2])
+    plan.set(tile_vectors=columns[0], extra_vectors=columns[1], column_tiles=columns[2])
+
+
+def _sizes(tiles: tuple[int, int, int]) -> list[tuple[int, int]]:
+    """Which tile sizes occur, each with its place in the kernel table: 0 larger, 1 smaller."""
+    size, larger, _ = tiles
+    return [(0, size + 1), (1, size)] if larger else [(1, size)]
+
+
+def _kernel_table(
+    plan: Plan, vector: Vector, cut: Blocking, rows: tuple[int, int, int],
+    columns: tuple[int, int, int],
+) -> Array:  # fmt: skip
+    """Addresses of every kernel that the product can reach: at most 6, and 6 more to pack."""
+    table = np.zeros((2, 2, 3), dtype=np.int64)
+    ragged = int(plan.record["tail"][0]) < vector.lanes
+    shapes = [(place, width, False) for place, width in _sizes(columns)]
+    if ragged:
+        shapes.append((2, columns[0], True))
+        if columns[2] - columns[1] == 1:  # the last tile is the only narrow one
+            shapes.remove((1, columns[0], False))
+    # A thread packs B while it is at its first tile row, so only those heights need to fuse.
+    starts = {int(i >= rows[1]) for i in first_tiles(rows[2], cut.grid[1])}
+    for low, height in _sizes(rows):
+        for place, width, tail in shapes:
+            by_columns = cut.pack_a != "off"
+            reads_edge = tail and cut.pack_b == "off"
+            kernel = MicroKernel(height, width, vector, cut.ku, by_columns, reads_edge, tail)
+            table[0, low, place] = kernel_address(kernel.name(), microkernel_ir(kernel))
+            if cut.pack_b == "on" or (cut.pack_b == "fused" and low in starts):
+                table[1, low, place] = _packing_kernel(kernel, cut.pack_b, tail)
+    if not ragged:
+        table[:, :, 2] = table[:, :, 1]
+    if cut.pack_b == "on":
+        table[1, 0] = table[1, 1]
+    return table
+
+
+def _packing_kernel(kernel: MicroKernel, pack_b: str, tail: bool) -> int:
+    rows, unroll = (kernel.rows, kernel.unroll) if pack_b == "fused" else (0, 1)
+    by_columns = kernel.a_by_columns and rows > 0
+    packing = MicroKernel(
+        rows, kernel.vectors, kernel.vector, unroll, by_columns, tail, tail and rows > 0, True
+    )
+    return kernel_address(packing.name(), microkernel_ir(packing))
+
+
+def _set_buffers(plan: Plan, vector: Vector, cut: Blocking, kc: int) -> None:
+    """A packing buffer for A and one for B to each thread, as large as its blocks can be."""
+    p, threads = plan.record[0], cut.threads()
+    if cut.pack_a == "on":
+        rows = min(int(p["mc"]) * (int(p["tile_rows"]) + 1), int(p["m"]))
+        step = _stride(rows * kc * vector.itemsize)
+        plan.set(buffer_a=plan.workspace(threads * step), buffer_a_step=step)
+    if cut.pack_b in ("on", "fused"):
+        vectors = min(int(p["nc"]) * (int(p["tile_vectors"]) + 1), -(-int(p["n"]) // vector.lanes))
+        step = _stride(vectors * vector.nbytes * kc)
+        plan.set(buffer_b=plan.workspace(threads * step), buffer_b_step=step)
+
+
+def _stride(nbytes: int) -> int:
+    return -(-nbytes // _PAGE_BYTES) * _PAGE_BYTES + _SKEW_BYTES

@@ -1,0 +1,119 @@
+"""The generated code itself: every vector width assembled for its own instruction set."""
+
+import re
+
+import numpy as np
+import pytest
+
+from gemmbench_backends.numba_cpu.compile import assembly, host_cpu, kernel_address
+from gemmbench_backends.numba_cpu.dotkernel import DotKernel, dotkernel_ir
+from gemmbench_backends.numba_cpu.emit import Vector
+from gemmbench_backends.numba_cpu.microkernel import MicroKernel, microkernel_ir
+from gemmbench_backends.numba_cpu.movement import gather_ir, pad_ir, transpose_ir
+
+AVX512 = ("x86_64-linux-gnu", "skylake-avx512", "+avx512f,+avx512vl,+fma,-prefer-256-bit", 64)
+AVX2 = ("x86_64-linux-gnu", "haswell", "+avx2,+fma", 32)
+NEON = ("aarch64-linux-gnu", "neoverse-n1", "+neon", 16)
+TARGETS = pytest.mark.parametrize("target", [AVX512, AVX2, NEON], ids=["avx512", "avx2", "neon"])
+DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
+BLOCKS = {64: (9, 3), 32: (4, 3), 16: (8, 3)}  # nearly all of 32, 16 and 32 registers
+MULTIPLY_ADD = re.compile(r"\b(vfmadd|fmla)")
+SPILL = re.compile(r"[xyz]mm\d+.*\(%[re]sp\)|\(%[re]sp\).*[xyz]mm\d+|\bq\d+,.*\[sp")
+
+
+def assemble(ir: str, target: tuple[str, str, str, int]) -> str:
+    triple, cpu, features, _ = target
+    try:
+        return assembly(ir, triple, cpu, features)
+    except RuntimeError as error:
+        pytest.skip(f"llvmlite was built without {triple}: {error}")
+
+
+def loops(text: str) -> list[str]:
+    """The bodies of innermost loops: from a label to the branch that goes back to it."""
+    bodies = re.findall(r"^(\.L\w+):((?:(?!^\.L).*\n)*?.*\b(?:j|b\.)\w+\s+\1\b)", text, re.M)
+    return [body for _, body in bodies]
+
+
+@TARGETS
+@DTYPES
+@pytest.mark.parametrize("by_columns", [False, True])
+def test_loop_of_a_full_register_block_multiplies_without_spills(target, dtype, by_columns):
+    rows, vectors = BLOCKS[target[3]]
+    vector = Vector(dtype, target[3] // np.dtype(dtype).itemsize)
+    text = assemble(microkernel_ir(MicroKernel(rows, vectors, vector, 2, by_columns)), target)
+    bodies = loops(text)
+    counts = [len(MULTIPLY_ADD.findall(body)) for body in bodies]
+    assert sorted(counts) == [rows * vectors, 2 * rows * vectors]
+    assert not [line for body in bodies for line in body.splitlines() if SPILL.search(line)]
+
+
+@TARGETS
+@DTYPES
+def test_dot_kernel_multiplies_whole_registers_in_its_loop(target, dtype):
+    vector = Vector(dtype, target[3] // np.dtype(dtype).itemsize)
+    text = assemble(dotkernel_ir(DotKernel(4, 2, vector, 2)), target)
+    assert any(len(MULTIPLY_ADD.findall(body)) == 16 for body in loops(text))
+
+
+@TARGETS
+@DTYPES
+def test_every_kind_of_kernel_assembles(target, dtype):
+    vector = Vector(dtype, target[3] // np.dtype(dtype).itemsize)
+    for ir in (
+        microkernel_ir(MicroKernel(3, 2, vector, 4, False, True, True)),
+        microkernel_ir(MicroKernel(3, 2, vector, 1, True, True, True, True)),
+        microkernel_ir(MicroKernel(0, 3, vector, 1, b_tail=True, stores_panel=True)),
+        transpose_ir(vector),
+        gather_ir(vector),
+        pad_ir(vector),
+    ):
+        assert "ret" in assemble(ir, target)
+
+
+def test_variants_have_names_of_their_own():
+    vector = Vector("float32", 16)
+    kernels = [
+        MicroKernel(rows, vectors, vector, unroll, *flags)
+        for rows, vectors, unroll in ((1, 2, 1), (2, 1, 1), (2, 1, 2))
+        for flags in np.ndindex(2, 2, 2, 2)
+    ]
+    assert len({kernel.name() for kernel in kernels}) == len(kernels)
+
+
+def test_cache_entry_that_is_damaged_is_rebuilt(tmp_path, monkeypatch):
+    from gemmbench_backends.numba_cpu import compile as compiling
+
+    monkeypatch.setenv("GEMMBENCH_CACHE", str(tmp_path))
+    compiling._entry_folder.cache_clear()
+    ir = "define void @{}() {{ ret void }}"
+    try:
+        kernel_address("nothing_first", ir.format("nothing_first"))
+        (entry,) = tmp_path.rglob("*.o")
+        whole = entry.read_bytes()
+        entry.write_bytes(whole[:-1])
+        monkeypatch.setattr(compiling, "_loaded", {})
+        assert kernel_address("nothing_first", ir.format("nothing_first"))
+        assert entry.read_bytes() == whole
+    finally:
+        compiling._entry_folder.cache_clear()
+
+
+def test_cache_entry_is_read_instead_of_compiling(tmp_path, monkeypatch):
+    from gemmbench_backends.numba_cpu import compile as compiling
+
+    monkeypatch.setenv("GEMMBENCH_CACHE", str(tmp_path))
+    compiling._entry_folder.cache_clear()
+    ir = "define void @nothing_second() { ret void }"
+    try:
+        kernel_address("nothing_second", ir)
+        monkeypatch.setattr(compiling, "_loaded", {})
+        monkeypatch.setattr(compiling, "_compile", lambda ir: pytest.fail("compiled again"))
+        assert kernel_address("nothing_second", ir)
+    finally:
+        compiling._entry_folder.cache_clear()
+
+
+def test_code_is_limited_to_features_that_the_cpu_reports():
+    _, features = host_cpu()
+    assert "-prefer-256-bit" in features.split(",")
