@@ -36,6 +36,8 @@ PRECISION = 0.01  # half-width of the in-process interval at which more rounds t
 SHORT_BLOCK = 0.8  # a block shorter than this share of `block_seconds` is taken again, longer
 STAGE_REPEATS = 5
 EXTRA_HEATS = 3  # at most, while the verdict is undecided and there is time
+CONFIRMING_HEATS = 2  # of those, for a win so close that one lucky process could have made it
+CLOSE_WIN = 0.05
 
 Clock = Callable[[], float]
 
@@ -132,7 +134,7 @@ class Race:
             field_ = entrants if heat == 0 else self.leading(entrants)
             if not field_ or (heat and self.clock() >= deadline):
                 break
-            if heat >= planned and self.decided(entrants):
+            if heat >= planned and self.decided(entrants, heat - planned):
                 break
             share = (deadline - self.clock()) / max(1, planned - heat)
             Heat(self, heat, field_, self.clock() + share).run()
@@ -151,10 +153,14 @@ class Race:
             if summarize(e.measurement()).median <= LEADING_FACTOR * best[e.contender.weights]
         ]
 
-    def decided(self, entrants: Sequence[Entrant]) -> bool:
-        """Whether every kind of weights has a winner or a tie."""
-        ranking = rank([self.trial(entrant) for entrant in entrants])
-        return all(verdict.kind != "undecided" for verdict in ranking)
+    def decided(self, entrants: Sequence[Entrant], extra: int) -> bool:
+        """Whether every kind of weights has a tie or a winner, a close one being confirmed."""
+        for verdict in rank([self.trial(entrant) for entrant in entrants]):
+            contested = verdict.kind == "winner" and verdict.margin is not None
+            close = contested and (verdict.margin or 0) < CLOSE_WIN
+            if verdict.kind == "undecided" or (close and extra < CONFIRMING_HEATS):
+                return False
+        return True
 
     def trial(self, entrant: Entrant) -> Trial:
         """The outcome of `entrant` as a value."""

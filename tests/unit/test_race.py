@@ -107,6 +107,15 @@ def test_leading_contenders_are_measured_in_fresh_processes(tmp_path: Path) -> N
     assert stage.closed == 6
 
 
+@pytest.mark.parametrize(("lead", "processes"), [(1.04, 5), (1.06, 3)])
+def test_a_close_win_is_confirmed_in_more_processes(
+    tmp_path: Path, lead: float, processes: int
+) -> None:
+    stage = Stage({"A": 0.01, "B": 0.01 * lead})
+    trials = race(tmp_path, stage, [contender("A"), contender("B")])
+    assert trials[0].measurement.processes() == list(range(processes))
+
+
 @pytest.mark.parametrize(("seconds", "blocks"), [(0.05, 2), (0.3, 1)])
 def test_a_plainly_slow_contender_leaves_after_one_long_block_or_two_short_ones(
     tmp_path: Path, seconds: float, blocks: int
