@@ -225,7 +225,7 @@ class Runner:
             )
             if stored is not None and stored in space:
                 self.outcome.reused += 1
-                return stored
+                return {axis.name: stored[axis.name] for axis in space.axes}
         self.watcher.step(f"tuning {offer.contender.label()}")
         arena = replace(race, limits=tuning_limits(seconds, race.limits), roof=None)
         strategy = RandomSearch(space, self.protocol.seed)
