@@ -73,8 +73,8 @@ class Outcome:
 class Watcher(Protocol):
     """Who is told how far a run has come."""
 
-    def layer(self, suite: str, name: str, done: float) -> None:
-        """A layer begins; `done` is the share of the budget that is spent."""
+    def layer(self, suite: str, name: str, position: int, total: int) -> None:
+        """Layer `position` of `total` begins, counted from 0."""
 
     def step(self, text: str) -> None:
         """What is being done now, in a few words."""
@@ -104,7 +104,7 @@ def run_suites(
     try:
         for position, (suite, layer) in enumerate(layers):
             left = deadline - time.monotonic()
-            watcher.layer(suite.name, layer.name, 1 - max(left, 0) / seconds)
+            watcher.layer(suite.name, layer.name, position, len(layers))
             runner.run_layer(suite, layer, max(left, 0) / (len(layers) - position))
     except KeyboardInterrupt:
         outcome.interrupted = True
@@ -160,7 +160,7 @@ class Runner:
                 self.watcher.step(f"asking {spec}")
                 contenders += self.contenders(race, spec, seconds)
             left = max(seconds - (time.monotonic() - started), 0)
-            self.watcher.step(f"racing {len(contenders)} contenders")
+            self.watcher.step(f"racing ({len(contenders)} contenders)")
             race.spec = replace(race.spec, contenders=tuple(contenders))
             race.limits = replace(limits, seconds=left)
             for trial in race.run():

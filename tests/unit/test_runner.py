@@ -56,7 +56,7 @@ class Memory:
 
 
 class Silent:
-    def layer(self, suite: str, name: str, done: float) -> None:
+    def layer(self, suite: str, name: str, position: int, total: int) -> None:
         pass
 
     def step(self, text: str) -> None:

@@ -5,26 +5,37 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
+
+
+class TimeLeft(ProgressColumn):
+    """What is left of the budget: an upper bound, since layers end early when they are decided."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    def render(self, task: Task) -> Text:
+        """Such as 'at most 42 s left'."""
+        left = max(0.0, self._seconds - (task.elapsed or 0.0))
+        return Text(f"at most {left:.0f} s left")
 
 
 class ProgressLine:
     """Follows a run on stderr. Use as a context manager; silent unless stderr is a terminal."""
 
     def __init__(self, seconds: float, *, quiet: bool) -> None:
-        self._seconds = seconds
         self._shown = sys.stderr.isatty() and not quiet
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"),
+            TimeLeft(seconds),
             console=Console(stderr=True),
             transient=True,
             disable=not self._shown,
         )
-        self._line = self._progress.add_task("starting", total=1.0, left="")
+        self._line = self._progress.add_task("starting", total=1.0)
         self._layer = ""
 
     def __enter__(self) -> Self:
@@ -39,11 +50,10 @@ class ProgressLine:
     ) -> None:
         self._progress.stop()
 
-    def layer(self, suite: str, name: str, done: float) -> None:
-        """A layer begins, with `done` of the budget spent."""
-        self._layer = f"{suite} {name}"
-        left = f"at most {(1 - done) * self._seconds:.0f} s left"
-        self._progress.update(self._line, completed=done, description=self._layer, left=left)
+    def layer(self, suite: str, name: str, position: int, total: int) -> None:
+        """Layer `position` of `total` begins, counted from 0."""
+        self._layer = f"{suite} {name} ({position + 1}/{total})"
+        self._progress.update(self._line, completed=position / total, description=self._layer)
 
     def step(self, text: str) -> None:
         """What is being done now."""
