@@ -35,6 +35,7 @@ MAX_ROUNDS = 40
 PRECISION = 0.01  # half-width of the in-process interval at which more rounds teach nothing
 SHORT_BLOCK = 0.8  # a block shorter than this share of `block_seconds` is taken again, longer
 STAGE_REPEATS = 5
+PEAK_QUANTILE = 0.9  # a roof is what can be reached, so interrupted blocks do not lower it
 EXTRA_HEATS = 3  # at most, while the verdict is undecided and there is time
 CONFIRMING_HEATS = 2  # of those, for a win so close that one lucky process could have made it
 CLOSE_WIN = 0.05
@@ -181,7 +182,7 @@ class Race:
             stages=facts.get("stages", {}),
             workspace_bytes=facts.get("workspace_bytes"),
             own_flops=facts.get("flops"),
-            peak_flops=float(np.median(self.peaks)) if self.peaks else None,
+            peak_flops=float(np.quantile(self.peaks, PEAK_QUANTILE)) if self.peaks else None,
         )
 
     def link(self, contender: Contender) -> Talks:
