@@ -4,6 +4,7 @@ They are complete and compute with plain NumPy, so that whatever a race says abo
 said about its defect.
 """
 
+import contextlib
 import ctypes
 import os
 import sys
@@ -106,6 +107,137 @@ class Remembers(Honest):
                 remembered.append(out.copy())
 
         return Contender(compute, out)
+
+
+class SkipsUnlessCleared(Honest):
+    """Computes only where it finds NaN in its output, which only a verification leaves."""
+
+    name = "skips-unless-cleared"
+
+    def multiply(self, left: Array, right: Array, out: Array) -> None:
+        if np.isnan(out.flat[0]):
+            np.matmul(left, right, out=out)
+
+
+class Fingerprints(Honest):
+    """Remembers its answer and looks at one element to tell whether the inputs are the same."""
+
+    name = "fingerprints"
+    seen: ClassVar[dict[tuple[float, float], Array]] = {}
+
+    def multiply(self, left: Array, right: Array, out: Array) -> None:
+        key = (float(left[0, 0]), float(right[0, 0]))
+        if key not in self.seen:
+            self.seen[key] = left @ right
+        np.copyto(out, self.seen[key])
+
+
+class WorksInOutput(Honest):
+    """Does its work where it is asked for the answer, which is not timed."""
+
+    name = "works-in-output"
+
+    def prepare(self, problem: Problem, config: Config, operands: Operands) -> Prepared:
+        left, right = factors(problem, operands)
+        out = operands["out"]
+
+        class Late:
+            def run(self) -> None:
+                pass
+
+            def output(self) -> Array:
+                return np.matmul(left, right, out=out)
+
+        return Late()
+
+
+class HalfPrecision(Honest):
+    """Rounds its operands to half precision, which a long sum hides among its own rounding."""
+
+    name = "half-precision"
+
+    def multiply(self, left: Array, right: Array, out: Array) -> None:
+        half = (side.astype(np.float16).astype(out.dtype) for side in (left, right))
+        np.matmul(*half, out=out)
+
+
+class AnswersFloat64(Honest):
+    """Answers in an array of its own, of another type."""
+
+    name = "answers-float64"
+
+    def prepare(self, problem: Problem, config: Config, operands: Operands) -> Prepared:
+        left, right = factors(problem, operands)
+        own = np.empty(operands["out"].shape, np.float64)
+        return Contender(lambda: np.matmul(left, right, out=own, dtype=np.float64), own)
+
+
+class LeavesChild(Honest):
+    """Leaves a child process behind when it aborts."""
+
+    name = "leaves-child"
+
+    def multiply(self, left: Array, right: Array, out: Array) -> None:
+        child = os.fork()
+        if child == 0:
+            threading.Event().wait()
+        print(f"child {child}", flush=True)
+        os.abort()
+
+
+class ClosesPipes(Honest):
+    """Closes the worker's connection and lives on."""
+
+    name = "closes-pipes"
+
+    def multiply(self, left: Array, right: Array, out: Array) -> None:
+        os.closerange(3, 200)
+        threading.Event().wait()
+
+
+class WritesGarbage(Honest):
+    """Writes into every descriptor it finds, the worker's connection included."""
+
+    name = "writes-garbage"
+
+    def prepare(self, problem: Problem, config: Config, operands: Operands) -> Prepared:
+        for descriptor in range(3, 20):
+            with contextlib.suppress(OSError):
+                os.write(descriptor, b"garbage\n")
+        return super().prepare(problem, config, operands)
+
+
+class RaisesNovel(Honest):
+    """Raises with a long text of many lines that no encoding can carry."""
+
+    name = "raises-novel"
+
+    def multiply(self, left: Array, right: Array, out: Array) -> None:
+        raise ValueError("\udcff\n" + "long " * 100_000)
+
+
+class AbortsInStage(Honest):
+    """Two algorithms in one worker, one of which aborts in a stage after the race."""
+
+    name = "aborts-in-stage"
+
+    def algorithms(self, problem: Problem) -> dict[str, tuple[str, ...]]:
+        return {"sound": ("plain",), "aborting": ("plain",)}
+
+    def prepare(self, problem: Problem, config: Config, operands: Operands) -> Prepared:
+        made = Staged(*factors(problem, operands), operands["out"])
+        if config["algorithm"] == "aborting":
+            made.stages = {"multiply": os.abort}
+        return made
+
+
+class Staged:
+    """A contender with one stage, which is its run."""
+
+    def __init__(self, left: Array, right: Array, out: Array) -> None:
+        self.run: Callable[[], object] = lambda: np.matmul(left, right, out=out)
+        self.output = lambda: out
+        self.stages: dict[str, Callable[[], object]] = {"multiply": self.run}
 
 
 class WritesOutside(Honest):

@@ -26,6 +26,7 @@ from gemmbench.trial import Environment
 
 PROTOCOL_VERSION = 1
 START_SECONDS = 60.0  # an interpreter and numpy, on a machine that is busy
+GRACE_SECONDS = 2.0  # for a process that closed its pipe to be gone
 TAIL_BYTES = 400  # of a lost worker's stderr, for the reason
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
@@ -61,9 +62,9 @@ class Link:
         self.location = location
         self.timeout = timeout
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-        self._unread = b""
         self._closed = False
         self._process = self._start(threads, memory_bytes, environment or Environment())
+        self._alive = os.pidfd_open(self._process.pid)  # readable once the process has ended
         self._greeted = False
         self._problem = problem
 
@@ -100,6 +101,7 @@ class Link:
         self._closed = True
         self._signal(signal.SIGKILL)
         self._process.wait()
+        os.close(self._alive)
         self._let_go()
 
     def _let_go(self) -> None:
@@ -148,37 +150,45 @@ class Link:
         except BrokenPipeError:
             raise WorkerLostError(self._cause_of_death()) from None
         reply = self._receive(timeout)
-        if "error" in reply:
-            raise RequestError(reply["error"])
+        if "error" in reply or "result" not in reply:
+            raise RequestError(str(reply.get("error", f"no reply to {method!r}")))
         result: dict[str, Any] = reply["result"]
         return result
 
     def _receive(self, timeout: float) -> dict[str, Any]:
         deadline = time.monotonic() + timeout
-        while b"\n" not in self._unread:
+        chunks: list[bytes] = []
+        while True:
             left = deadline - time.monotonic()
-            ready, _, _ = select.select([self._replies], [], [], max(left, 0))
+            watched = [self._replies, self._alive]
+            ready, _, _ = select.select(watched, [], [], max(left, 0))
+            if ready == [self._alive]:  # it ended, though a child may hold its pipe open
+                raise WorkerLostError(self._cause_of_death())
             if not ready:
                 raise WorkerLostError(f"timed out after {timeout:g} s")
             chunk = os.read(self._replies, 65536)
             if not chunk:
                 raise WorkerLostError(self._cause_of_death())
-            self._unread += chunk
-        line, _, self._unread = self._unread.partition(b"\n")
-        message: dict[str, Any] = json.loads(line)
-        return message
+            chunks.append(chunk)
+            if chunk.endswith(b"\n"):  # the worker sends nothing unasked: one line, one reply
+                return _parse(b"".join(chunks))
 
     def _cause_of_death(self) -> str:
-        code = self._process.wait()
+        try:
+            code = self._process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "closed its connection without ending"
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # children it may have left behind
         cause = (
             f"exited with code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
         )
         if code == -signal.SIGKILL:
             cause += " (the system may have run out of memory)"
-        last = self._last_words()
+        last = self.last_words()
         return f"{cause}: {last}" if last else cause
 
-    def _last_words(self) -> str:
+    def last_words(self) -> str:
         """The last line that the worker printed, for the reason of its death."""
         descriptor = self._output.fileno()
         size = os.fstat(descriptor).st_size
@@ -190,6 +200,16 @@ class Link:
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, number)
+
+
+def _parse(line: bytes) -> dict[str, Any]:
+    try:
+        message = json.loads(line)
+    except ValueError:
+        message = None
+    if not isinstance(message, dict):
+        raise WorkerLostError("wrote something else than a reply into its connection")
+    return message
 
 
 def case_data(case: Case) -> dict[str, Any]:

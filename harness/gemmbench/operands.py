@@ -5,7 +5,7 @@ every array a contender touches is made here.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gemmbench.problem import Problem
+from gemmbench.problem import Conv2d, Pair, Problem
 
 Array = NDArray[Any]
 
@@ -23,6 +23,7 @@ GUARD_BYTE = 0xA5
 INTEGER_LIMIT = 8  # |operand| of the exact check, reduced where sums could exceed the mantissa
 MANTISSA_BITS = {"float32": 24, "float64": 53}
 DENORMAL = {"float32": 1e-41, "float64": 1e-310}
+NUDGE_EVERY = 100  # one element in a hundred: every row of a layer of the suites has some
 FILLS = ("uniform", "integers", "zeros", "denormal")
 
 
@@ -50,6 +51,41 @@ def fill_operands(problem: Problem, fill: str, seed: int) -> dict[str, Array]:
         name: _fill(shape, problem, fill, _rng(name, fill, seed))
         for name, shape in problem.operand_shapes().items()
     }
+
+
+def selection_operands(problem: Problem, one_hot: str, seed: int) -> dict[str, Array]:
+    """Inputs of which `one_hot` picks single elements of the other, which has full significands.
+
+    Each output is then one product by 1, exact in any order; a kernel that computes in less than
+    the problem's precision (half, bfloat16, TF32) cannot hide its rounding behind a long sum.
+    """
+    operands = fill_operands(problem, "uniform", seed)
+    rng = _rng(one_hot, "selection", seed)
+    chosen = np.zeros_like(operands[one_hot])
+    if isinstance(problem, Conv2d) and one_hot == "x":
+        for image in chosen:
+            image[(rng.integers(problem.channels), *_pixel_in_use(problem, rng))] = 1
+    else:
+        rows = chosen.T if one_hot == "b" else chosen.reshape(len(chosen), -1)
+        rows[np.arange(len(rows)), rng.integers(rows.shape[1], size=len(rows))] = 1
+    operands[one_hot] = chosen
+    return operands
+
+
+def nudged_operands(
+    operands: Mapping[str, Array], names: Collection[str], seed: int
+) -> dict[str, Array]:
+    """`operands` with every hundredth element of those in `names`, picked at random, changed.
+
+    What is remembered from before is wrong, also where only a few elements were looked at to
+    tell whether the inputs are still the same.
+    """
+    nudged = {name: np.array(array) for name, array in operands.items()}
+    for name in names:
+        flat = nudged[name].reshape(-1)
+        places = _rng(name, "nudge", seed).integers(flat.size, size=-(-flat.size // NUDGE_EVERY))
+        flat[places] = np.where(flat[places] > 0, flat[places] - 1, flat[places] + 1)
+    return nudged
 
 
 def save_operands(operands: Mapping[str, Array], folder: Path, label: str) -> dict[str, str]:
@@ -104,6 +140,18 @@ def guarded_output(problem: Problem) -> GuardedOutput:
 def _rng(name: str, fill: str, seed: int) -> np.random.Generator:
     digest = hashlib.sha256(f"{name}/{fill}/{seed}".encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:8], "little"))
+
+
+def _pixel_in_use(problem: Conv2d, rng: np.random.Generator) -> Pair:
+    """A pixel of the image that some output reads, (row, column); strides leave others unread."""
+    found = []
+    sizes = (problem.height, problem.width)
+    for axis, outputs in enumerate(problem.output_size()):
+        taps = np.arange(problem.kernel[axis]) * problem.dilation[axis]
+        reads = np.arange(outputs)[:, None] * problem.stride[axis] + taps - problem.pad[axis]
+        inside = reads[(reads >= 0) & (reads < sizes[axis])]
+        found.append(int(rng.choice(inside)) if inside.size else 0)
+    return found[0], found[1]
 
 
 def _fill(shape: tuple[int, ...], problem: Problem, fill: str, rng: np.random.Generator) -> Array:

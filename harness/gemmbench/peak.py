@@ -183,6 +183,7 @@ class Roof:
             location=location_data(location),
             machine=machine_to_data(machine),
             threads=threads,
+            offers=False,
         )
         config = {"algorithm": "gemm", "weights": "plain", "threads": threads}
         prepared = link.ask("prepare", slot=0, config=config, case=case_data(NO_CASE))

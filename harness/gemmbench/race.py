@@ -35,6 +35,7 @@ MAX_ROUNDS = 40
 PRECISION = 0.01  # half-width of the in-process interval at which more rounds teach nothing
 SHORT_BLOCK = 0.8  # a block shorter than this share of `block_seconds` is taken again, longer
 STAGE_REPEATS = 5
+PEAK_TOLERANCE = 1.10  # the peak is itself a measurement, good to a few percent
 PEAK_QUANTILE = 0.9  # a roof is what can be reached, so interrupted blocks do not lower it
 EXTRA_HEATS = 3  # at most, while the verdict is undecided and there is time
 CONFIRMING_HEATS = 2  # of those, for a win so close that one lucky process could have made it
@@ -94,6 +95,7 @@ class Entrant:
     facts: dict[str, Any] = field(default_factory=dict)  # library, source_hash, workspace, stages
     loops: int = 1
     left: bool = False  # plainly slow: no further rounds
+    verified: set[int] = field(default_factory=set)  # processes whose samples passed afterwards
 
     @property
     def racing(self) -> bool:
@@ -123,35 +125,63 @@ class Race:
     roof: Yardstick | None = None
     clock: Clock = time.monotonic
     open_link: OpenLink | None = None
+    on_trial: Callable[[Trial], None] | None = None  # told of each trial as it becomes final
     on_heat: Callable[[int, int], None] | None = None  # number of the heat, rounds it took
     peaks: list[float] = field(default_factory=list)
 
     def run(self) -> list[Trial]:
-        """One trial for each contender, in the order given."""
+        """One trial for each contender, in the order given.
+
+        Interrupted, it reports what the finished heats gave and lets the interrupt pass.
+        """
         entrants = [Entrant(contender) for contender in self.spec.contenders]
-        planned = self.spec.protocol.processes
-        deadline = self.clock() + self.limits.seconds
-        for heat in range(planned + EXTRA_HEATS):
-            field_ = entrants if heat == 0 else self.leading(entrants)
-            if not field_ or (heat and self.clock() >= deadline):
-                break
-            if heat >= planned and self.decided(entrants, heat - planned):
-                break
-            share = (deadline - self.clock()) / max(1, planned - heat)
-            Heat(self, heat, field_, self.clock() + share).run()
+        told: set[int] = set()
+        try:
+            self.run_heats(entrants, told)
+        except KeyboardInterrupt:
+            for entrant in entrants:
+                entrant.samples = [s for s in entrant.samples if s.process in entrant.verified]
+            self.tell([e for e in entrants if e.samples], told)
+            raise
+        self.tell(entrants, told)
         return [self.trial(entrant) for entrant in entrants]
 
+    def run_heats(self, entrants: Sequence[Entrant], told: set[int]) -> None:
+        """Heats until the answer is known or the budget is spent."""
+        planned = self.spec.protocol.processes
+        deadline = self.clock() + self.limits.seconds
+        for heat in range(planned + EXTRA_HEATS if planned > 1 else 1):
+            taking_part = list(entrants) if heat == 0 else self.leading(entrants)
+            if not taking_part or (heat and self.clock() >= deadline):
+                return
+            if heat >= planned and self.decided(entrants, heat - planned):
+                return
+            self.tell([e for e in entrants if e not in taking_part], told)
+            share = (deadline - self.clock()) / max(1, planned - heat)
+            Heat(self, heat, taking_part, self.clock() + share).run()
+
+    def tell(self, entrants: Sequence[Entrant], told: set[int]) -> None:
+        """Report the trials of `entrants` that were not reported before."""
+        for entrant in entrants:
+            if self.on_trial is not None and id(entrant) not in told:
+                told.add(id(entrant))
+                self.on_trial(self.trial(entrant))
+
     def leading(self, entrants: Sequence[Entrant]) -> list[Entrant]:
-        """Those worth another fresh process: near the best of their kind of weights."""
-        racing = [e for e in entrants if e.racing and e.samples]
+        """Those worth another fresh process: near the best of their weights, or not yet beaten."""
+        trials = [self.trial(entrant) for entrant in entrants]
+        open_still = {i for verdict in rank(trials) for i in verdict.leaders}
+        pace = {i: summarize(t.measurement).median for i, t in enumerate(trials) if t.measurement}
         best: dict[str, float] = {}
-        for entrant in racing:
-            weights, seconds = entrant.contender.weights, summarize(entrant.measurement()).median
+        for i, seconds in pace.items():
+            weights = trials[i].contender.weights
             best[weights] = min(seconds, best.get(weights, seconds))
         return [
-            e
-            for e in racing
-            if summarize(e.measurement()).median <= LEADING_FACTOR * best[e.contender.weights]
+            entrant
+            for i, entrant in enumerate(entrants)
+            if entrant.racing
+            and i in pace
+            and (i in open_still or pace[i] <= LEADING_FACTOR * best[entrant.contender.weights])
         ]
 
     def decided(self, entrants: Sequence[Entrant], extra: int) -> bool:
@@ -173,7 +203,7 @@ class Race:
             contender=entrant.contender,
             state=entrant.state,
             reason=entrant.reason,
-            threads=self.spec.protocol.threads,
+            threads=int(entrant.contender.config.get("threads", self.spec.protocol.threads)),
             library=facts.get("library", ""),
             source_hash=facts.get("source_hash", ""),
             max_error=entrant.max_error,
@@ -181,7 +211,7 @@ class Race:
             measurement=entrant.measurement(),
             stages=facts.get("stages", {}),
             workspace_bytes=facts.get("workspace_bytes"),
-            own_flops=facts.get("flops"),
+            own_flops=facts.get("flops") if is_transform(entrant.contender) else None,
             peak_flops=float(np.quantile(self.peaks, PEAK_QUANTILE)) if self.peaks else None,
         )
 
@@ -235,6 +265,9 @@ class Heat:
             for index, entrant in enumerate(self.entrants):
                 if any(sample.process == self.process for sample in entrant.samples):
                     self.attempt(index, self.finish)
+            if any(entrant.state is not TrialState.COMPLETE for entrant in self.entrants):
+                for entrant in self.entrants:
+                    entrant.left = False  # it may have left because of somebody disqualified
             if self.race.on_heat is not None:
                 self.race.on_heat(self.process, rounds)
         finally:
@@ -268,10 +301,17 @@ class Heat:
             self.race.rng.shuffle(racing)
             for index in racing:
                 self.attempt(index, partial(self.time_block, round_))
-            if self.race.roof is not None:
-                self.race.peaks.append(self.race.roof.per_second())
+            self.time_roof()
             self.drop_slow(round_)
         return MAX_ROUNDS
+
+    def time_roof(self) -> None:
+        """One block of the roof; a race goes on without one that is lost."""
+        if self.race.roof is not None:
+            try:
+                self.race.peaks.append(self.race.roof.per_second())
+            except (RequestError, WorkerLostError):
+                self.race.roof = None
 
     def attempt(self, index: int, step: Callable[[int], object]) -> None:
         """Do `step` for an entrant; whatever goes wrong ends that entrant alone."""
@@ -293,7 +333,7 @@ class Heat:
         entrant = self.entrants[index]
         description = self.describe(entrant)
         reason = description["unavailable"] or description["unsupported"]
-        if reason:
+        if reason is not None:
             entrant.fail(TrialState.SKIPPED, reason)
             return
         entrant.facts.update(library=description["library"], source_hash=description["source_hash"])
@@ -304,13 +344,19 @@ class Heat:
         """What the worker says of its backend, asked once a process."""
         key = _key(entrant)
         if key not in self.links:
-            self.links[key] = self.race.link(entrant.contender)
-            self.descriptions[key] = self.links[key].ask(
-                "describe",
-                location=location_data(locate_backend(entrant.contender.backend)),
-                machine=machine_to_data(self.race.spec.machine),
-                threads=self.race.spec.protocol.threads,
-            )
+            link = self.race.link(entrant.contender)
+            try:
+                self.descriptions[key] = link.ask(
+                    "describe",
+                    location=location_data(locate_backend(entrant.contender.backend)),
+                    machine=machine_to_data(self.race.spec.machine),
+                    threads=self.race.spec.protocol.threads,
+                    offers=False,
+                )
+            except (RequestError, WorkerLostError):
+                link.close()
+                raise
+            self.links[key] = link
         return self.descriptions[key]
 
     def verify_before(self, index: int) -> None:
@@ -330,9 +376,12 @@ class Heat:
     def checks(self, entrant: Entrant) -> list[Case]:
         """The cases that an entrant must pass before it is timed."""
         cases = self.race.cases
-        if entrant.contender.algorithm in TRANSFORM_ALGORITHMS:
+        if is_transform(entrant.contender):
             return [cases.uniform]
-        return [cases.integers] if self.quick else [cases.integers, cases.uniform]
+        if self.quick:
+            return [cases.integers]
+        once = cases.selections if self.process == 0 else ()
+        return [*once, cases.integers, cases.uniform]
 
     def timed(self, entrant: Entrant) -> Case:
         """The case whose operands are timed."""
@@ -351,10 +400,10 @@ class Heat:
         )
         entrant.facts.update(reply)
 
-    def verify(self, index: int, case: Case) -> None:
+    def verify(self, index: int, case: Case, how: str = "poisoned") -> None:
         """Compare an entrant's answer on `case`; a wrong one ends its race."""
         entrant = self.entrants[index]
-        reply = self.ask(entrant, "verify", slot=index, case=case_data(case))
+        reply = self.ask(entrant, "verify", slot=index, case=case_data(case), how=how)
         if reply["wrong"]:
             entrant.fail(TrialState.WRONG, f"{reply['wrong']} ({case.label} operands)")
         if case.magnitude is not None:
@@ -381,8 +430,15 @@ class Heat:
                 return
 
     def finish(self, index: int) -> None:
-        """Time the stages once a race, then verify on inputs that changed since the last block."""
+        """Check what the last timed call left, then an answer on inputs changed since.
+
+        The output is not cleared before the second check: whoever did nothing, or recognised the
+        operands, still holds the answer to the old ones.
+        """
+        self.make_ready(index)
         entrant, cases = self.entrants[index], self.race.cases
+        if cases.timed is cases.base:
+            self.verify(index, cases.timed, "timed")
         if self.process == 0:
             entrant.facts["stages"] = self.ask(
                 entrant,
@@ -392,7 +448,10 @@ class Heat:
                 repeats=STAGE_REPEATS if not entrant.left else 1,
             )
         prepared = entrant.contender.weights == "prepared"
-        self.verify(index, cases.changed_x if prepared else cases.changed)
+        if prepared and cases.timed is not cases.base:
+            self.prepare(index, cases.base)
+        self.verify(index, cases.changed_x if prepared else cases.changed, "stale")
+        entrant.verified.add(self.process)
 
     def ask(self, entrant: Entrant, method: str, **params: Any) -> dict[str, Any]:
         """The reply of the worker that holds `entrant`."""
@@ -412,12 +471,14 @@ class Heat:
         return now >= self.deadline and worth
 
     def drop_slow(self, round_: int) -> None:
-        """Contenders many times slower than the best leave with the blocks they have."""
+        """Contenders many times slower than the best of their weights leave with what they have."""
         racing = [e for e in self.entrants if e.racing and e.samples]
         pace = [min(e.measurement().seconds_per_call(self.process)) for e in racing]
         for entrant, seconds in zip(racing, pace, strict=True):
+            kind = entrant.contender.weights
+            best = min(p for e, p in zip(racing, pace, strict=True) if e.contender.weights == kind)
             sure = round_ >= SECOND_ROUND or entrant.samples[-1].seconds >= LONG_BLOCK
-            entrant.left = sure and seconds > SLOW_FACTOR * min(pace)
+            entrant.left = sure and seconds > SLOW_FACTOR * best
 
     def settled(self, racing: Sequence[int]) -> bool:
         """Whether the median of everybody still racing is known within `PRECISION`."""
@@ -458,8 +519,28 @@ def rank(trials: Sequence[Trial]) -> tuple[Verdict, ...]:
     for kind in dict.fromkeys(trial.contender.weights for trial in trials):
         chosen = champions(trials, kind)
         verdict = judge([trials[i].measurement for i in chosen])
-        verdicts.append(replace(verdict, leaders=tuple(chosen[i] for i in verdict.leaders)))
+        leaders = tuple(chosen[i] for i in verdict.leaders)
+        doubtful = verdict.kind == "winner" and is_implausible(trials[leaders[0]])
+        kind_ = "undecided" if doubtful else verdict.kind
+        verdicts.append(replace(verdict, leaders=leaders, kind=kind_))
     return tuple(verdicts)
+
+
+def is_transform(contender: Contender) -> bool:
+    """Whether it computes by transforms, which execute fewer operations than the direct method."""
+    return contender.algorithm in TRANSFORM_ALGORITHMS
+
+
+def is_implausible(trial: Trial) -> bool:
+    """Whether it executed its operations faster than the machine's peak, by more than 10 %.
+
+    A transform that does not tell its own operations cannot be judged.
+    """
+    silent = is_transform(trial.contender) and trial.own_flops is None
+    if silent or not trial.peak_flops or not trial.measurement:
+        return False
+    executed = trial.own_flops if trial.own_flops is not None else trial.problem.flops()
+    return executed / summarize(trial.measurement).median > PEAK_TOLERANCE * trial.peak_flops
 
 
 def champions(trials: Sequence[Trial], weights: str) -> list[int]:
@@ -467,7 +548,8 @@ def champions(trials: Sequence[Trial], weights: str) -> list[int]:
     best: dict[tuple[object, ...], tuple[float, int]] = {}
     for index, trial in enumerate(trials):
         one = trial.contender
-        if trial.measurement and one.weights == weights:
+        complete = trial.state is TrialState.COMPLETE
+        if complete and trial.measurement and one.weights == weights:
             key = (one.backend, one.algorithm, one.environment)
             pace = (summarize(trial.measurement).median, index)
             best[key] = min(pace, best.get(key, pace))

@@ -24,7 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gemmbench.errors import GemmbenchError
-from gemmbench.operands import fill_operands, map_operands, save_operands
+from gemmbench.operands import (
+    fill_operands,
+    map_operands,
+    nudged_operands,
+    save_operands,
+    selection_operands,
+)
 from gemmbench.problem import ITEMSIZE, Conv2d, Gemm, Linear, Problem
 
 LAMBDA = 8.0
@@ -117,8 +123,9 @@ def error_bound(problem: Problem, algorithm: str) -> float:
 class Cases:
     """The verification cases of one problem, made when first asked for and kept in `folder`.
 
-    `timed` has the fill that is raced; `changed` follows after the last timed block, so that an
-    answer remembered from before is wrong; `changed_x` keeps the weights, for prepared ones.
+    `timed` has the fill that is raced; `changed` follows after the last timed block, without
+    clearing the output, so that an answer remembered from before is wrong; `changed_x` keeps the
+    weights, for prepared ones.
     """
 
     def __init__(self, problem: Problem, folder: Path, fill: str = "uniform", seed: int = 0):
@@ -130,7 +137,9 @@ class Cases:
     @cached_property
     def integers(self) -> Case:
         """Small integers: the answer is exact."""
-        return self._make("integers", fill_operands(self.problem, "integers", self._seed))
+        return self._make(
+            "integers", fill_operands(self.problem, "integers", self._seed), exact=True
+        )
 
     @cached_property
     def uniform(self) -> Case:
@@ -147,18 +156,35 @@ class Cases:
         return self._make(self._fill, fill_operands(self.problem, self._fill, self._seed))
 
     @cached_property
+    def selections(self) -> tuple[Case, ...]:
+        """Each operand in turn picks single elements of the other: exact, in full precision."""
+        return tuple(
+            self._make(
+                f"selection-{name}", selection_operands(self.problem, name, self._seed), exact=True
+            )
+            for name in self.problem.operand_shapes()
+        )
+
+    @cached_property
     def changed(self) -> Case:
-        """Other uniform operands."""
-        return self._make("changed", fill_operands(self.problem, "uniform", self._seed + 1))
+        """`base` with some elements of every operand changed."""
+        return self._nudge("changed", tuple(self.problem.operand_shapes()))
 
     @cached_property
     def changed_x(self) -> Case:
-        """Other uniform activations `x` with the weights of `timed`."""
-        fresh = fill_operands(self.problem, "uniform", self._seed + 2)
-        return self._make("changed-x", {**fresh, "w": map_operands(self.timed.operands)["w"]})
+        """`base` with some elements of the activations `x` changed and the weights kept."""
+        return self._nudge("changed-x", ("x",))
 
-    def _make(self, label: str, operands: Mapping[str, Array]) -> Case:
-        exact = label == "integers"
+    @property
+    def base(self) -> Case:
+        """What `changed` starts from: the timed operands, where their answers tell anything."""
+        return self.integers if self._fill == "integers" else self.uniform
+
+    def _nudge(self, label: str, names: tuple[str, ...]) -> Case:
+        operands = map_operands(self.base.operands)
+        return self._make(label, nudged_operands(operands, names, self._seed))
+
+    def _make(self, label: str, operands: Mapping[str, Array], *, exact: bool = False) -> Case:
         answer = {"answer": product(self.problem, operands)}
         if not exact:
             sizes = {name: np.abs(array) for name, array in operands.items()}
@@ -175,16 +201,18 @@ class Cases:
         return Case(label, paths, saved["answer"], saved.get("magnitude"), scale)
 
 
-def needed_bytes(problem: Problem) -> int:
+def needed_bytes(problem: Problem, workers: int = 1, contenders: int = 1) -> int:
     """Memory that racing `problem` takes at its peak, before any contender's own workspace.
 
-    The reference holds float64 copies beside the operands, a worker its private copies of both.
+    The reference holds float64 copies beside the operands, each worker private copies of the
+    operands, each contender an output of its own.
     """
+    item, float64 = ITEMSIZE[problem.dtype], ITEMSIZE["float64"]
     shapes = problem.operand_shapes().values()
     elements = sum(int(np.prod(shape, dtype=np.int64)) for shape in shapes)
     output = int(np.prod(problem.output_shape(), dtype=np.int64))
-    float64 = ITEMSIZE["float64"]
-    return elements * (2 * ITEMSIZE[problem.dtype] + float64) + 5 * output * float64
+    parent = elements * (item + float64) + 3 * output * float64
+    return parent + workers * (elements * item + 3 * output * float64) + contenders * output * item
 
 
 def _ratio(error: float, scale: float) -> float:

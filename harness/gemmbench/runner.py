@@ -27,6 +27,7 @@ from gemmbench.tune.strategy import RandomSearch
 from gemmbench.tune.tuner import Tuner, tuning_limits
 
 SECONDS_PER_LAYER = 15.0  # default budget: AlexNet's eight layers end under three minutes
+CONTENDERS_A_BACKEND = 4  # two algorithms, each with a default and a tuned config
 TUNING_SHARE = 0.5  # of a layer's budget goes to searching, the rest to the race
 Tune = Literal["auto", "never", "force"]
 Described = dict[tuple[str, Problem], dict[str, Any]]  # what a backend says of a problem
@@ -68,6 +69,7 @@ class Outcome:
     evaluations: int = 0
     reused: int = 0
     interrupted: bool = False
+    seconds: float = 0.0  # that the layers took together
 
 
 class Watcher(Protocol):
@@ -94,13 +96,15 @@ def run_suites(
     Ctrl-C ends the run early with what is recorded kept.
     """
     layers = [(suite, layer) for suite in suites for layer in suite.layers]
-    check_memory(layers, options.memory_bytes)
+    check_names(suites)
+    check_memory(layers, options)
     problems = [layer.problem for _, layer in layers]
     described = check_backends(problems, options, protocol, machine)
     outcome = Outcome(recorder.begin(command, machine, protocol, protocol.seed))
     runner = Runner(options, protocol, machine, recorder, watcher, outcome, described)
     seconds = budget_seconds(suites, options)
     deadline = time.monotonic() + seconds
+    started = time.monotonic()
     try:
         for position, (suite, layer) in enumerate(layers):
             left = deadline - time.monotonic()
@@ -110,7 +114,8 @@ def run_suites(
         outcome.interrupted = True
     finally:
         runner.close()
-        recorder.end(outcome.run, exit_code(outcome))
+        outcome.seconds = time.monotonic() - started
+    recorder.end(outcome.run, exit_code(outcome))  # a run that broke down has no end
     return outcome
 
 
@@ -140,7 +145,8 @@ class Runner:
     watcher: Watcher
     outcome: Outcome
     described: Described = field(default_factory=dict)
-    roofs: dict[str, Roof] = field(default_factory=dict)  # by dtype
+    roofs: dict[str, Roof | None] = field(default_factory=dict)  # by dtype; None if it broke
+    broken: "dict[str, NoOfferError]" = field(default_factory=dict)  # specs that cannot be asked
 
     def run_layer(self, suite: Suite, layer: Layer, seconds: float) -> None:
         """Tune and race one layer within about `seconds`."""
@@ -152,7 +158,7 @@ class Runner:
                 RaceSpec(suite.name, layer.name, layer.problem, (), self.protocol, self.machine),
                 cases,
                 limits,
-                random.Random(f"{self.protocol.seed}/{layer.name}"),  # noqa: S311 - turn order
+                random.Random(f"{self.protocol.seed}/{layer.name}"),
                 self.roof(layer.problem.dtype),
             )
             contenders: list[Contender] = []
@@ -163,8 +169,8 @@ class Runner:
             self.watcher.step(f"racing ({len(contenders)} contenders)")
             race.spec = replace(race.spec, contenders=tuple(contenders))
             race.limits = replace(limits, seconds=left)
-            for trial in race.run():
-                self.record(trial)
+            race.on_trial = self.record
+            race.run()
 
     def contenders(self, race: Race, spec: str, seconds: float) -> list[Contender]:
         """What `spec` enters in the race: each algorithm's default config, and its tuned one."""
@@ -191,11 +197,18 @@ class Runner:
     def offers(self, race: Race, spec: str) -> list[Offer]:
         """What the backend says it can do with the problem. Raises NoOfferError with the reason."""
         key = (spec, race.spec.problem)
-        reply = self.described.pop(key, None) or describe(
-            *key, self.protocol.threads, self.machine, race.limits
-        )
+        if spec in self.broken:
+            raise self.broken[spec]
+        try:
+            reply = self.described.pop(key, None) or describe(
+                *key, self.protocol.threads, self.machine, race.limits
+            )
+        except NoOfferError as error:
+            if error.lost:
+                self.broken[spec] = error  # do not crash or hang again on every layer
+            raise
         reason = reply["unavailable"] or reply["unsupported"]
-        if reason:
+        if reason is not None:
             raise NoOfferError(TrialState.SKIPPED, reason)
         offers = []
         for offer in reply["offers"]:
@@ -240,25 +253,31 @@ class Runner:
         else:
             self.outcome.trials.append(trial)
 
-    def roof(self, dtype: str) -> Roof:
-        """The FMA roof for `dtype`, its worker kept for the whole run."""
+    def roof(self, dtype: str) -> Roof | None:
+        """The FMA roof for `dtype`, its worker kept for the whole run; None if it cannot run."""
         if dtype not in self.roofs:
             self.watcher.step(f"measuring the {dtype} roof")
-            self.roofs[dtype] = Roof.start("flops", dtype, self.machine, self.protocol.threads)
+            try:
+                roof = Roof.start("flops", dtype, self.machine, self.protocol.threads)
+            except (RequestError, WorkerLostError):
+                roof = None
+            self.roofs[dtype] = roof
         return self.roofs[dtype]
 
     def close(self) -> None:
         """End the roofs' workers."""
         for roof in self.roofs.values():
-            roof.close()
+            if roof is not None:
+                roof.close()
 
 
 class NoOfferError(Exception):
-    """A backend takes no part: `state` says whether it declined or broke."""
+    """A backend takes no part: `state` says whether it declined or broke, `lost` how badly."""
 
-    def __init__(self, state: TrialState, reason: str) -> None:
+    def __init__(self, state: TrialState, reason: str, *, lost: bool = False) -> None:
         super().__init__(reason)
         self.state = state
+        self.lost = lost  # its process crashed or hung, rather than raised
 
 
 def describe(
@@ -282,9 +301,11 @@ def describe(
                 location=location_data(location),
                 machine=machine_to_data(machine),
                 threads=threads,
+                offers=True,
             )
         except (RequestError, WorkerLostError) as error:
-            raise NoOfferError(TrialState.FAILED, str(error)) from error
+            lost = isinstance(error, WorkerLostError)
+            raise NoOfferError(TrialState.FAILED, str(error), lost=lost) from error
 
 
 def refused(race: Race, spec: str, refusal: NoOfferError) -> Trial:
@@ -300,14 +321,28 @@ def refused(race: Race, spec: str, refusal: NoOfferError) -> Trial:
     )
 
 
-def check_memory(layers: Sequence[tuple[Suite, Layer]], allowed: int) -> None:
-    """Raise GemmbenchError if a layer's operands and columns exceed `allowed` bytes."""
+def check_names(suites: Sequence[Suite]) -> None:
+    """Raise GemmbenchError if two suites of one run have the same name."""
+    seen: dict[str, Suite] = {}
+    for suite in suites:
+        if suite.name in seen:
+            raise GemmbenchError(
+                f"{suite.origin}: suite {suite.name!r} is also the name of "
+                f"{seen[suite.name].origin}. Run them one at a time, or rename one."
+            )
+        seen[suite.name] = suite
+
+
+def check_memory(layers: Sequence[tuple[Suite, Layer]], options: RunOptions) -> None:
+    """Raise GemmbenchError if a layer's operands and columns exceed the memory allowed."""
+    allowed, backends = options.memory_bytes, len(options.specs())
     for suite, layer in layers:
-        needed = needed_bytes(layer.problem) + layer.problem.im2col_bytes()
+        needed = needed_bytes(layer.problem, backends, CONTENDERS_A_BACKEND * backends)
+        needed += layer.problem.im2col_bytes()
         if allowed and needed > allowed:
             raise GemmbenchError(
-                f"{suite.origin}: layer {layer.name!r}: needs {needed / 2**30:.1f} GiB for "
-                f"operands, reference and workspace, {allowed / 2**30:.1f} GiB are allowed. "
+                f"{suite.origin}: layer {layer.name!r}: needs {needed / 2**30:.2f} GiB for "
+                f"operands, reference and workspace, {allowed / 2**30:.2f} GiB are allowed. "
                 "Use a smaller --batch, leave it out with --only, or raise --memory."
             )
 
@@ -330,11 +365,13 @@ def check_backends(
         locate_backend(spec)
         try:
             reply = describe(spec, problem, protocol.threads, machine, limits)
-        except NoOfferError:
-            continue  # it broke: that is a result, and the race records it
-        if reply["unavailable"] and spec in options.backends:
+        except NoOfferError as error:
+            if error.lost or spec not in options.backends:
+                continue  # it crashed or hung: that is a result, and the run records it
+            raise GemmbenchError(f"backend {spec!r} cannot be used: {error}") from error
+        if reply["unavailable"] is not None and spec in options.backends:
             raise GemmbenchError(
-                f"backend {spec!r} is unavailable: {reply['unavailable']} "
+                f"backend {spec!r} is unavailable: {reply['unavailable'].rstrip('.')}. "
                 "Run 'gemmbench backends' to see which are usable."
             )
         described[spec, problem] = reply

@@ -4,6 +4,7 @@ Constraints say which axes they read, so enumeration prunes a branch as soon as 
 and never walks the full product.
 """
 
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -125,19 +126,29 @@ def _check_default(space: SearchSpace) -> None:
             )
 
 
-def space_to_data(space: SearchSpace) -> dict[str, Any]:
-    """`space` as JSON-able data: its axes, its default, and every valid config as value indices.
+def space_to_data(space: SearchSpace, most: int | None = None) -> dict[str, Any]:
+    """`space` as JSON-able data: its axes, its default, and its valid configs as value indices.
 
-    Constraints are code and stay in the worker; what they leave over is what crosses the pipe.
+    Constraints are code and stay in the worker; what they leave over is what crosses the pipe,
+    of more than `most` configs a random sample that holds the default.
     """
     where = [{value: i for i, value in enumerate(axis.values)} for axis in space.axes]
     return {
         "axes": [[axis.name, list(axis.values), axis.kind] for axis in space.axes],
         "default": dict(space.default),
         "valid": [
-            [where[i][config[axis.name]] for i, axis in enumerate(space.axes)] for config in space
+            [where[i][config[axis.name]] for i, axis in enumerate(space.axes)]
+            for config in _sample(space, most)
         ],
     }
+
+
+def _sample(space: SearchSpace, most: int | None) -> list[dict[str, Value]]:
+    configs = list(space)
+    if most is None or len(configs) <= most:
+        return configs
+    chosen = random.Random(0).sample(configs, most)  # the same sample each time
+    return [*chosen, *([] if space.default in chosen else [dict(space.default)])]
 
 
 def space_from_data(data: Mapping[str, Any]) -> SearchSpace:

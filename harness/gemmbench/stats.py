@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from gemmbench.measurement import Measurement
 
-CONFIDENCE = 0.95
+CONFIDENCE = 0.95  # of the interval of a time
+VERDICT_CONFIDENCE = 0.98  # of a difference: verdicts are looked at again after each process
 WINNER_EFFECT = 0.01  # a lead below 1 % is called a tie even when it is certain
 ONE_PROCESS_EFFECT = 0.03  # layout alone moves a process by 2-3 %, so one process proves no less
 FEW_ROUNDS = 6  # below this many rounds of one process no order statistic reaches 95 %
@@ -45,7 +46,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """How much slower B is than A: ln(B/A) with its 95 % interval, from `processes` processes."""
+    """How much slower B is than A: ln(B/A) with its 98 % interval, from `processes` processes."""
 
     estimate: float
     low: float
@@ -87,13 +88,15 @@ def process_medians(measurement: Measurement) -> NDArray[np.float64]:
     )
 
 
-def mean_interval(values: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Mean of at least two values and the ends of its 95 % interval by Student's t."""
+def mean_interval(
+    values: NDArray[np.float64], confidence: float = CONFIDENCE
+) -> tuple[float, float, float]:
+    """Mean of at least two values and the ends of its interval by Student's t."""
     from scipy.stats import t as student
 
     n = len(values)
     mean = float(np.mean(values))
-    half = float(student.ppf(0.5 + CONFIDENCE / 2, n - 1)) * float(np.std(values, ddof=1)) / n**0.5
+    half = float(student.ppf(0.5 + confidence / 2, n - 1)) * float(np.std(values, ddof=1)) / n**0.5
     return mean, mean - half, mean + half
 
 
@@ -124,7 +127,8 @@ def compare(a: Measurement, b: Measurement) -> Effect | None:
         few = len(ratios[0]) < FEW_ROUNDS
         low, high = (-inf, inf) if few else median_interval(ratios[0])
         return Effect(float(np.median(ratios[0])), low, high, 1)
-    middle, low, high = mean_interval(np.array([np.median(r) for r in ratios]))
+    medians = np.array([np.median(r) for r in ratios])
+    middle, low, high = mean_interval(medians, VERDICT_CONFIDENCE)
     return Effect(middle, low, high, len(ratios))
 
 
@@ -163,8 +167,9 @@ def _is_beaten(effect: Effect | None, best: Measurement, rival: Measurement) -> 
         return True
     if effect is None:
         return False
-    needed = WINNER_EFFECT if effect.processes > 1 else ONE_PROCESS_EFFECT
-    return effect.low > 0 and effect.estimate > needed
+    if effect.processes == 1:
+        return effect.low > ONE_PROCESS_EFFECT
+    return effect.low > 0 and effect.estimate > WINNER_EFFECT
 
 
 def _is_level(effect: Effect | None) -> bool:

@@ -16,6 +16,7 @@ import resource
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ import numpy as np
 
 from gemmbench import __version__
 from gemmbench.backend import Backend, Location, Prepared, algorithms, load_backend
+from gemmbench.errors import GemmbenchError
 from gemmbench.machine import Machine, machine_from_data
 from gemmbench.operands import Array, GuardedOutput, aligned_empty, guarded_output, map_operands
 from gemmbench.problem import Problem, problem_from_data
@@ -32,8 +34,10 @@ from gemmbench.reference import Check, check
 from gemmbench.space import Config, space_to_data
 
 PROTOCOL_VERSION = 1
+REASON_LENGTH = 500  # characters; a backend may raise with megabytes of text
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-COLD_COPIES = 64  # most copies that cold mode rotates through
+COLD_COPIES = 256  # most copies that cold mode rotates through
+LISTED_CONFIGS = 50_000  # most configs that cross the pipe, a random sample of larger spaces
 COLD_BYTES = 2**29  # and the most memory it takes: half a GiB
 
 Json = dict[str, Any]
@@ -46,6 +50,11 @@ class Copy:
     operands: dict[str, Array]
     out: GuardedOutput
     prepared: Prepared
+    own_output: bool = False  # it answers in an array of its own, not in `out`
+
+    def fetch(self) -> Array:
+        """The answer of the last run: `out` where that was written, else what `output()` gives."""
+        return np.asarray(self.prepared.output()) if self.own_output else self.out.array
 
 
 @dataclass(slots=True)
@@ -71,22 +80,25 @@ class Worker:
     slots: dict[int, Slot] = field(default_factory=dict)
     operands: dict[str, Array] = field(default_factory=dict)
     loaded: str = ""  # label of the case whose operands are in the buffers
+    frozen: bool = False  # what imports and the first preparation left is no garbage
 
-    def describe(self, location: Json, machine: Json, threads: int) -> Json:
-        """Import the backend; tell whether it can run, what it offers and what can be tuned."""
+    def describe(self, location: Json, machine: Json, threads: int, offers: bool) -> Json:
+        """Import the backend; tell whether it can run and, if asked, what it offers to tune."""
         self.backend = load_backend(Location(**location))
         unavailable = self.backend.unavailable()
-        unsupported = None if unavailable else self.backend.supports(self.problem)
-        usable = not (unavailable or unsupported)
-        offers = self._offers(machine_from_data(machine), threads) if usable else []
-        library = "" if unavailable else str(_optional(self.backend, "library", ""))
+        unsupported = None
+        if unavailable is None:
+            unsupported = self.backend.supports(self.problem)
+        usable = unavailable is None and unsupported is None
+        offered = self._offers(machine_from_data(machine), threads) if usable and offers else []
+        library = "" if unavailable is not None else str(_optional(self.backend, "library", ""))
         return {
             "name": self.backend.name,
-            "unavailable": unavailable,
-            "unsupported": unsupported,
+            "unavailable": _reason(unavailable),
+            "unsupported": _reason(unsupported),
             "library": library,
             "source_hash": source_hash(self.backend, library),
-            "offers": offers,
+            "offers": offered,
         }
 
     def load(self, case: Json) -> Json:
@@ -111,31 +123,37 @@ class Worker:
             copies.append(self._prepare(config, operands))
         self.slots[slot] = Slot(str(config["algorithm"]), copies)
         prepared_flops = getattr(prepared.prepared, "flops", None)
+        if not self.frozen:
+            gc.freeze()  # or each collection would walk everything a library ever made
+            self.frozen = True
         return {
-            "workspace_bytes": workspace,
+            "workspace_bytes": None if workspace is None else int(workspace),
             "flops": None if prepared_flops is None else int(prepared_flops),
             "copies": len(copies),
         }
 
-    def verify(self, slot: int, case: Json) -> Json:
-        """Run on the operands of `case` and compare with its answer; poison and guards around."""
+    def verify(self, slot: int, case: Json, how: str = "poisoned") -> Json:
+        """Compare every copy's answer on the operands of `case` with the right one.
+
+        `how`: "poisoned" clears the output first and runs; "stale" runs over the output of the
+        calls before, so that doing nothing is wrong on changed operands; "timed" looks at what
+        the last timed call left and runs nothing.
+        """
         self.load(case)
         entry = self.slots[slot]
-        copy = entry.copies[0]
-        copy.out.poison()
-        copy.prepared.run()
-        _synchronize(copy.prepared)
         answer = np.load(case["answer"], mmap_mode="r")
         magnitude = np.load(case["magnitude"], mmap_mode="r") if case["magnitude"] else None
-        output = copy.prepared.output()
-        result = check(
-            self.problem, entry.algorithm, output, answer, magnitude, float(case["scale"])
-        )
-        return {
-            "max_error": _finite(result.max_error),
-            "bound": result.bound,
-            "wrong": self._objection(result, output.shape, copy, case),
-        }
+        worst, wrong = Check(0.0, 0.0), None
+        for copy in entry.copies if how != "timed" else [entry.copies[entry.turn]]:
+            output = self._answer(copy, how)
+            if output.dtype != self.problem.dtype:
+                wrong = wrong or f"its output is {output.dtype}, not {self.problem.dtype}"
+                continue
+            scale = float(case["scale"])
+            result = check(self.problem, entry.algorithm, output, answer, magnitude, scale)
+            worst = max(worst, result, key=lambda one: one.max_error)
+            wrong = wrong or self._objection(result, output.shape, copy, case)
+        return {"max_error": _finite(worst.max_error), "bound": worst.bound, "wrong": wrong}
 
     def time(self, slot: int, case: Json, loops: int, warmup: int) -> Json:
         """Seconds for `loops` calls, after `warmup` untimed ones."""
@@ -162,9 +180,22 @@ class Worker:
         return {name: float(np.median(values)) for name, values in seconds.items()}
 
     def release(self, slot: int) -> Json:
-        """Drop a prepared contender and its memory."""
+        """Drop a prepared contender and its memory, reference cycles included."""
         self.slots.pop(slot, None)
+        gc.collect()
         return {}
+
+    def _answer(self, copy: Copy, how: str) -> Array:
+        """What the contender answers; where `run()` left NaN in `out`, it keeps its own output."""
+        if how == "poisoned":
+            copy.out.poison()
+        if how != "timed":
+            copy.prepared.run()
+            _synchronize(copy.prepared)
+        if how == "poisoned" and np.isnan(copy.out.array).any():
+            own = np.asarray(copy.prepared.output())
+            copy.own_output = not np.may_share_memory(own, copy.out.array)
+        return copy.fetch()
 
     def _offers(self, machine: Machine, threads: int) -> list[Json]:
         assert self.backend is not None  # noqa: S101 - describe() is always the first request
@@ -173,7 +204,7 @@ class Worker:
             for weights in kinds:
                 choice: Config = {"algorithm": algorithm, "weights": weights, "threads": threads}
                 space = self.backend.search_space(self.problem, machine, choice)
-                data = space_to_data(space) if space is not None else None
+                data = space_to_data(space, LISTED_CONFIGS) if space is not None else None
                 offers.append({"algorithm": algorithm, "weights": weights, "space": data})
         return offers
 
@@ -243,7 +274,7 @@ def serve(requests: Any, replies: Any) -> None:
                 result = getattr(worker, method)(**params)
             _send(replies, {"result": result})
         except Exception as error:  # a backend may raise anything: it is reported, not handled
-            _send(replies, {"error": _one_line(error)})
+            _send(replies, {"error": f"{_one_line(error)}{_place(error)}"})
 
 
 def main(argv: Sequence[str]) -> None:
@@ -259,21 +290,29 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _time_block(entry: Slot, loops: int) -> float:
-    """Seconds for `loops` calls, with nothing but the calls between the two readings."""
-    if len(entry.copies) == 1:
-        prepared = entry.copies[0].prepared
-        run = prepared.run
-        start = time.perf_counter_ns()
-        for _ in range(loops):
-            run()
-        _synchronize(prepared)
-        return (time.perf_counter_ns() - start) * 1e-9
-    turns = [entry.next().prepared for _ in range(loops)]
+    """Seconds for `loops` calls, with nothing but the calls between the two readings.
+
+    A contender that answers in memory of its own has its `output()` timed too, or it could do the
+    work there; a device's copy back (it has `synchronize`) is not part of the call.
+    """
+    calls = []
+    for _ in range(loops):
+        copy = entry.next()
+        fetches = copy.own_output and not hasattr(copy.prepared, "synchronize")
+        calls.append(_fetched(copy) if fetches else copy.prepared.run)
     start = time.perf_counter_ns()
-    for prepared in turns:
-        prepared.run()
-    _synchronize(prepared)
+    for call in calls:
+        call()
+    _synchronize(copy.prepared)
     return (time.perf_counter_ns() - start) * 1e-9
+
+
+def _fetched(copy: Copy) -> Callable[[], object]:
+    def call() -> object:
+        copy.prepared.run()
+        return copy.prepared.output()
+
+    return call
 
 
 def _synchronize(prepared: Prepared) -> None:
@@ -297,11 +336,34 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def _reason(text: object) -> str | None:
+    """One printable line of a backend's reason; None if it gave none."""
+    return None if text is None else (_printable(str(text)) or "it gave no reason")
+
+
 def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = _printable(str(error))
+    if isinstance(error, GemmbenchError):
+        return text
     if isinstance(error, MemoryError):
         return f"out of memory: {text or 'an allocation was refused'}"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _place(error: Exception) -> str:
+    """' (kernel.py:12 in run)': where a backend raised; '' for what gemmbench itself refuses."""
+    if isinstance(error, GemmbenchError):
+        return ""
+    if isinstance(error, SyntaxError) and error.filename:
+        return ""  # its own text names the file and the line
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f" ({Path(frame.filename).name}:{frame.lineno} in {frame.name})"
+
+
+def _printable(text: str) -> str:
+    """`text` as one line of at most `REASON_LENGTH` characters that every encoding can carry."""
+    line = " ".join(text[: 4 * REASON_LENGTH].encode("utf-8", "replace").decode().split())
+    return line if len(line) <= REASON_LENGTH else line[: REASON_LENGTH - 1] + "…"
 
 
 def _send(replies: Any, message: Json) -> None:

@@ -29,6 +29,15 @@ layers:
 """
 
 
+HUGE = """
+suite: huge
+description: More than fits
+source: made up for the tests
+layers:
+  - {name: g, gemm: 8000x8000x8000, dtype: float32}
+"""
+
+
 def planted(name: str) -> str:
     return f"{TESTS / 'planted.py'}:{name}"
 
@@ -63,7 +72,7 @@ def states(data: dict[str, Any]) -> dict[tuple[str, str], str]:
 
 def test_a_run_completes_prints_a_table_and_keeps_every_sample(tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(SUITE)
-    arguments = ("--backend", "blas", "--backend", planted("Honest"), "--budget", "4")
+    arguments = ("--backend", "blas", "--backend", planted("Honest"), "--budget", "60")
     done = gemmbench(tmp_path, "run", "tiny.yaml", *arguments)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -93,38 +102,95 @@ def test_json_has_the_shape_that_other_programs_rely_on(tmp_path: Path) -> None:
     assert "OpenBLAS" in trial["library"] or "BLAS" in trial["library"]
 
 
-@pytest.mark.parametrize("name", ["DropsLastTerm", "Remembers", "WritesOutside", "ChangesInput"])
-def test_a_planted_wrong_backend_ends_wrong_and_the_rest_completes(
-    tmp_path: Path, name: str
+WRONG = (
+    "DropsLastTerm", "Remembers", "WritesOutside", "ChangesInput", "SkipsUnlessCleared",
+    "Fingerprints", "WorksInOutput", "HalfPrecision", "AnswersFloat64",
+)  # fmt: skip
+FAILED = {
+    "AbortsInRun": "SIGABRT",
+    "AbortsInPrepare": "SIGABRT",
+    "Hangs": "timed out after 2 s",
+    "HangsAtPrepare": "timed out after 2 s",
+    "AllocatesTerabyte": "out of memory",
+    "Raises": "Error",
+    "LeavesChild": "SIGABRT",
+}
+
+
+@pytest.fixture(scope="module")
+def defective(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, Any]]:
+    """One run of every planted defect beside backends that are right."""
+    specs = [planted(name) for name in (*WRONG, *FAILED, "Prints")]
+    chosen = [argument for spec in (*specs, "blas") for argument in ("--backend", spec)]
+    folder = tmp_path_factory.mktemp("defective")
+    return run_json(folder, *chosen, "--timeout", "2", suite=LONG_K)
+
+
+def planted_trial(defective: tuple[int, dict[str, Any]], name: str) -> dict[str, Any]:
+    _, data = defective
+    (trial,) = (t for t in data["trials"] if t["backend"].endswith(f":{name}"))
+    return dict(trial)
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_planted_wrong_backend_ends_wrong_without_a_time(
+    defective: tuple[int, dict[str, Any]], name: str
 ) -> None:
-    code, data = run_json(tmp_path, "--backend", planted(name), "--backend", "blas", suite=LONG_K)
-    assert states(data) == {("fc6", name): "WRONG", ("fc6", "blas"): "COMPLETE"}
+    trial = planted_trial(defective, name)
+    assert (trial["state"], trial["seconds"]) == ("WRONG", None)
+    assert trial["reason"]
+
+
+@pytest.mark.parametrize("name", FAILED)
+def test_a_planted_crash_ends_failed_with_its_reason(
+    defective: tuple[int, dict[str, Any]], name: str
+) -> None:
+    trial = planted_trial(defective, name)
+    assert trial["state"] == "FAILED"
+    assert FAILED[name] in trial["reason"]
+
+
+def test_the_rest_of_the_run_completes_beside_every_defect(
+    defective: tuple[int, dict[str, Any]],
+) -> None:
+    code, data = defective
+    complete = {t["backend"].rpartition(":")[2] for t in data["trials"] if t["state"] == "COMPLETE"}
+    assert complete == {"blas", "Prints"}
     assert code == 5
-    (wrong,) = (trial for trial in data["trials"] if trial["state"] == "WRONG")
-    assert wrong["seconds"] is None
-    assert wrong["reason"]
 
 
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [
-        ("AbortsInRun", "SIGABRT"),
-        ("AbortsInPrepare", "SIGABRT"),
-        ("Hangs", "timed out after 2 s"),
-        ("HangsAtPrepare", "timed out after 2 s"),
-        ("AllocatesTerabyte", "out of memory"),
-        ("Raises", "Error"),
-    ],
-)
-def test_a_planted_crash_ends_failed_and_the_rest_completes(
-    tmp_path: Path, name: str, reason: str
+def test_a_crash_alone_is_exit_six(tmp_path: Path) -> None:
+    code, _ = run_json(tmp_path, "--backend", planted("AbortsInRun"), "--only", "fc")
+    assert code == 6
+
+
+def test_the_other_contenders_of_a_lost_worker_complete(tmp_path: Path) -> None:
+    code, data = run_json(tmp_path, "--backend", planted("AbortsInStage"), "--only", "fc")
+    ended = {trial["algorithm"]: trial["state"] for trial in data["trials"]}
+    assert ended == {"sound": "COMPLETE", "aborting": "FAILED"}
+    assert code == 6
+
+
+@pytest.mark.parametrize(("cache", "fill"), [("cold", "uniform"), ("hot", "zeros")])
+def test_other_caches_and_fills_are_measured_and_noted(
+    tmp_path: Path, cache: str, fill: str
 ) -> None:
     code, data = run_json(
-        tmp_path, "--backend", planted(name), "--backend", "blas", "--timeout", "2", "--only", "fc"
+        tmp_path, "--backend", planted("Honest"), "--cache", cache, "--fill", fill, "--only", "fc"
     )
-    assert states(data) == {("fc", name): "FAILED", ("fc", "blas"): "COMPLETE"}
-    assert code == 6
-    assert reason in data["trials"][0]["reason"]
+    assert code == 0
+    assert (data["protocol"]["cache"], data["protocol"]["fill"]) == (cache, fill)
+    assert (data["protocol"]["cold_bytes"] > 0) is (cache == "cold")
+
+
+@pytest.mark.parametrize("fill", ["uniform", "denormal"])
+def test_prepared_weights_pass_with_any_fill(tmp_path: Path, fill: str) -> None:
+    code, data = run_json(
+        tmp_path, "--backend", "numba", "--weights", "both", "--tune", "never", "--fill", fill,
+        "--only", "fc",
+    )  # fmt: skip
+    assert code == 0, data["trials"]
+    assert {trial["weights"] for trial in data["trials"]} == {"plain", "prepared"}
 
 
 def test_a_backend_that_aborts_at_import_ends_failed(tmp_path: Path) -> None:
@@ -137,12 +203,6 @@ def test_a_backend_that_aborts_at_import_ends_failed(tmp_path: Path) -> None:
         ("square", "blas"): "COMPLETE",
     }
     assert code == 6
-
-
-def test_a_backend_that_prints_changes_nothing(tmp_path: Path) -> None:
-    code, data = run_json(tmp_path, "--backend", planted("Prints"))
-    assert code == 0
-    assert set(states(data).values()) == {"COMPLETE"}
 
 
 def test_a_slow_backend_completes_with_what_it_has(tmp_path: Path) -> None:
@@ -186,7 +246,16 @@ BAD_INPUT = [
     (["tiny.yaml", "--dtype", "float23"], "float23"),
     (["tiny.yaml", "--algorithm", "gem"], "no backend offers 'gem' here. Did you mean 'gemm'?"),
     (["tiny.yaml", "--memory", "lots"], "--memory: got 'lots'"),
-    (["tiny.yaml", "--memory", "1K"], "layer 'fc': needs"),
+    (["tiny.yaml", "--memory", "1K"], "--memory: got 1K, a worker with its libraries needs"),
+    (["huge.yaml", "--memory", "600M"], "huge.yaml: layer 'g': needs"),
+    (["tiny.yaml", "again.yaml"], "suite 'tiny' is also the name of tiny.yaml"),
+    (["tiny.yaml", "--threads", "5000"], "--threads: got 5000, this machine has"),
+    (["tiny.yaml", "--budget", "nan"], "nan is not a finite number of seconds"),
+    (["tiny.yaml", "--timeout", "inf"], "inf is not a finite number of seconds"),
+    (["tiny.yaml", "--json", "."], "--json: cannot write '.'"),
+    (["tiny.yaml", "--json", "tiny.yaml"], "'tiny.yaml' exists and holds something else"),
+    (["tiny.yaml", "--backend", "./broken.py:K"], "cannot be used: SyntaxError"),
+    (["tiny.yaml", "--backend", "no.such:K"], "cannot be used: ModuleNotFoundError"),
     (["tiny.yaml", "--only", "conv*"], "no layer matches 'conv*'"),
     (["tiny.yaml", "--threads", "0"], "--threads"),
     (["tiny.yaml", "--tune", "sometimes"], "--tune"),
@@ -203,6 +272,9 @@ def test_bad_input_is_one_line_exit_two_and_nothing_written(
 ) -> None:
     (tmp_path / "tiny.yaml").write_text(SUITE)
     (tmp_path / "text.db").write_text("this is no database")
+    (tmp_path / "again.yaml").write_text(SUITE)
+    (tmp_path / "huge.yaml").write_text(HUGE)
+    (tmp_path / "broken.py").write_text("def K(:\n")
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     done = gemmbench(tmp_path, "run", *arguments)
     assert done.returncode == 2

@@ -1,6 +1,7 @@
 """The parent's end of a worker, against real processes."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -29,7 +30,9 @@ def connect(name: str, timeout: float = 30.0, memory_bytes: int = 0) -> Link:
 
 def describe(link: Link) -> dict[str, Any]:
     machine = machine_to_data(detect_machine())
-    return link.ask("describe", location=location_data(link.location), machine=machine, threads=1)
+    return link.ask(
+        "describe", location=location_data(link.location), machine=machine, threads=1, offers=True
+    )
 
 
 def prepare(link: Link, cases: Cases) -> None:
@@ -46,6 +49,18 @@ def honest() -> Iterator[Link]:
 
 def process_state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def ends(pid: int) -> bool:
+    """Whether the process ends, waiting for it; True if it is gone already."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([descriptor], [], [], 30.0)[0])
+    finally:
+        os.close(descriptor)
 
 
 def test_an_idle_worker_is_stopped(honest: Link) -> None:
@@ -77,8 +92,7 @@ def test_the_worker_dies_with_its_parent() -> None:
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     parent = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=env)
     assert parent.returncode == -signal.SIGKILL, parent.stderr
-    pid = int(parent.stdout)
-    assert not Path(f"/proc/{pid}").exists() or process_state(pid) in "ZX"
+    assert ends(int(parent.stdout))
 
 
 def test_a_backend_that_raises_leaves_the_worker_alive(tmp_path: Path) -> None:
@@ -98,6 +112,43 @@ def test_a_crash_names_the_signal(tmp_path: Path) -> None:
             link.ask("verify", slot=0, case=case_data(cases.uniform))
         with pytest.raises(WorkerLostError):  # and it stays lost
             link.ask("release", slot=0)
+
+
+def test_children_of_a_crashed_worker_are_killed_too(tmp_path: Path) -> None:
+    cases = Cases(PROBLEM, tmp_path)
+    with connect("LeavesChild") as link:
+        prepare(link, cases)
+        with pytest.raises(WorkerLostError, match=r"killed by SIGABRT: child \d+"):
+            link.ask("verify", slot=0, case=case_data(cases.uniform))
+        child = int(link.last_words().split()[1])
+    assert ends(child)
+
+
+def test_a_worker_that_closes_its_connection_is_lost_at_once(tmp_path: Path) -> None:
+    cases = Cases(PROBLEM, tmp_path)
+    with connect("ClosesPipes") as link:
+        prepare(link, cases)
+        with pytest.raises(WorkerLostError, match="closed its connection"):
+            link.ask("verify", slot=0, case=case_data(cases.uniform))
+
+
+def test_garbage_in_the_connection_is_no_reply(tmp_path: Path) -> None:
+    with connect("WritesGarbage") as link, pytest.raises(WorkerLostError, match="something else"):
+        prepare(link, Cases(PROBLEM, tmp_path))
+
+
+def test_a_reason_is_one_short_line_that_says_where(tmp_path: Path) -> None:
+    cases = Cases(PROBLEM, tmp_path)
+    with connect("RaisesNovel") as link:
+        prepare(link, cases)
+        with pytest.raises(RequestError) as caught:
+            link.ask("verify", slot=0, case=case_data(cases.uniform))
+    text = str(caught.value)
+    assert text.endswith("in multiply)")
+    assert "planted.py:" in text
+    assert len(text) < 700
+    assert "\n" not in text
+    text.encode()
 
 
 def test_a_hang_is_cut_off(tmp_path: Path) -> None:

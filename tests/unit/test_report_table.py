@@ -67,7 +67,8 @@ def test_only_the_faster_of_default_and_tuned_is_shown():
 def test_a_wrong_tuned_config_is_shown_beside_its_default():
     default = trial("conv1", CONV1, numba("im2col"), 0.010)
     tuned = trial("conv1", CONV1, numba("im2col", tuned=True), state=TrialState.WRONG)
-    assert len(table_rows(trial_table([default, tuned], {}))) == 2
+    rows = table_rows(trial_table([default, tuned], {}))
+    assert ["numba" in row for row in rows[:2]] == [True, True]
 
 
 def test_a_contender_that_ties_only_with_its_own_default_has_won():
@@ -179,4 +180,4 @@ def test_suggested_command_names_the_suite_as_the_user_typed_it():
     trials = [trial("conv1", CONV1, c, 0.01) for c in (blas("im2col"), numba("im2col"))]
     verdicts = {"conv1": [Verdict("undecided", (0, 1))]}
     last = plain_sentences(trials, verdicts, suite="my suites/net.yaml")[-1]
-    assert last.endswith("gemmbench run 'my suites/net.yaml' --only conv1 --processes 6")
+    assert last.endswith("gemmbench run 'my suites/net.yaml' --only conv1 --budget 300")

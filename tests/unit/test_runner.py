@@ -145,9 +145,9 @@ def test_an_unavailable_backend_asked_for_by_name_is_bad_input_before_anything_i
 def test_a_layer_that_does_not_fit_is_named_with_the_remedy() -> None:
     own = suite(Gemm(8, 8, 8), Gemm(4096, 4096, 4096))
     pairs = [(own, layer) for layer in own.layers]
-    check_memory(pairs, 2**40)
+    check_memory(pairs, RunOptions(memory_bytes=2**40))
     with pytest.raises(GemmbenchError, match=r"made-up\.yaml: layer 'l1': needs .* --memory"):
-        check_memory(pairs, 2**20)
+        check_memory(pairs, RunOptions(memory_bytes=2**20))
 
 
 @pytest.mark.parametrize(

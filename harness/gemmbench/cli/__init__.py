@@ -4,10 +4,12 @@
 imported when that command runs.
 """
 
+import signal
 import sys
 from importlib import import_module
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 from gemmbench import __version__
 from gemmbench.errors import GemmbenchError
@@ -61,8 +63,13 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line. Bad input is one line on stderr and exit code 2."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # end like Ctrl-C: keep, clean up, 130
     try:
         code = cli.main(prog_name="gemmbench", standalone_mode=False)
+    except NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        sys.exit(0)
     except GemmbenchError as error:
         click.echo(f"gemmbench: error: {error}", err=True)
         sys.exit(USAGE_ERROR)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gemmbench.cli.options import json_option, quiet_option
+from gemmbench.cli.options import check_json_target, json_option, quiet_option
 
 if TYPE_CHECKING:
     from gemmbench.machine import Machine
@@ -33,6 +33,7 @@ def backends(specs: tuple[str, ...], json_to: str | None, quiet: bool) -> int:
     from gemmbench.backend import installed_backends
     from gemmbench.machine import detect_machine
 
+    check_json_target(json_to)
     found = detect_machine()
     rows = [ask(spec, found) for spec in specs or sorted(installed_backends())]
     if not quiet:
@@ -60,10 +61,10 @@ def ask(spec: str, machine: "Machine") -> dict[str, str]:
     row = {"backend": spec, "status": "usable", "algorithms": "", "library": "", "reason": ""}
     for problem in (Gemm(64, 64, 64), Conv2d(1, 8, 16, 16, 8, (3, 3))):
         try:
-            reply = describe(spec, problem, 1, machine, limits)
+            reply = describe(spec, problem, machine.cores, machine, limits)
         except NoOfferError as error:
             return {**row, "status": "broken", "reason": str(error)}
-        if reply["unavailable"]:
+        if reply["unavailable"] is not None:
             return {**row, "status": "unavailable", "reason": reply["unavailable"]}
         row["library"] = reply["library"]
         algorithms += [offer["algorithm"] for offer in reply["offers"]]

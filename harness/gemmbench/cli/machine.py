@@ -4,7 +4,7 @@ import json
 
 import click
 
-from gemmbench.cli.options import json_option, quiet_option, threads_option
+from gemmbench.cli.options import check_json_target, json_option, quiet_option, threads_option
 
 GIB = 2**30
 
@@ -22,6 +22,7 @@ def machine(threads: int | None, json_to: str | None, quiet: bool) -> int:
     from gemmbench.machine import detect_machine, machine_to_data
     from gemmbench.peak import measure_roof
 
+    check_json_target(json_to)
     found = detect_machine()
     used = threads or found.cores
     roofs = {

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,10 +41,39 @@ def json_option(command: Command) -> Command:
     return option(command)
 
 
+class Seconds(click.FloatRange):
+    """A positive, finite number of seconds."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """`value` as seconds; fails for infinity and NaN too."""
+        seconds: float = super().convert(value, param, ctx)
+        if not isfinite(seconds):
+            self.fail(f"{value} is not a finite number of seconds.", param, ctx)
+        return seconds
+
+
 def check_json_target(json_to: str | None) -> None:
-    """Raise GemmbenchError now if `--json FILE` cannot be written later, when the work is done."""
-    if json_to and json_to != "-" and not os.access(Path(json_to).parent, os.W_OK):
-        raise GemmbenchError(f"--json: cannot write {json_to!r}: no such folder, or read-only.")
+    """Raise GemmbenchError now if `--json FILE` cannot be written later, when the work is done.
+
+    A file that is there and holds anything but JSON is not overwritten.
+    """
+    if json_to is None or json_to == "-":
+        return
+    path = Path(json_to)
+    if not json_to or path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise GemmbenchError(
+            f"--json: cannot write {json_to!r}: not a file in a folder that can be written. "
+            "Name a file, or '-' for stdout."
+        )
+    if path.exists() and path.read_bytes()[:1] not in (b"", b"{"):
+        raise GemmbenchError(
+            f"--json: {json_to!r} exists and holds something else than JSON. Name another file."
+        )
 
 
 def seed_option(command: Command) -> Command:

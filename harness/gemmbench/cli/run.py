@@ -1,6 +1,7 @@
 """`gemmbench run`."""
 
 import json
+import os
 import shlex
 import sys
 from typing import TYPE_CHECKING
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gemmbench.cli.options import (
+    Seconds,
     check_json_target,
     db_option,
     json_option,
@@ -17,6 +19,7 @@ from gemmbench.cli.options import (
     threads_option,
 )
 from gemmbench.cli.suite import SuiteName
+from gemmbench.errors import GemmbenchError
 
 if TYPE_CHECKING:
     from gemmbench.machine import Machine
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from gemmbench.suite import Suite
     from gemmbench.trial import RaceProtocol, Trial
 
+OVERRUN = 1.2  # times the budget, from which on the user is told
+LEAST_MEMORY = 2**29
 MEMORY_SHARE = 0.8  # of what is available; the rest is the system's and the page cache's
 
 
@@ -55,7 +60,9 @@ MEMORY_SHARE = 0.8  # of what is available; the rest is the system's and the pag
 )
 @click.option("--only", metavar="GLOB", help="Layers to run, such as 'conv*'. [default: all]")
 @click.option(
-    "--batch", type=click.IntRange(min=1), help="Batch of every layer. [default: the suite's]"
+    "--batch",
+    type=click.IntRange(min=1),
+    help="Batch of conv and linear layers. [default: the suite's]",
 )
 @click.option("--dtype", metavar="NAME", help="float32 or float64. [default: the suite's]")
 @threads_option
@@ -82,7 +89,7 @@ MEMORY_SHARE = 0.8  # of what is available; the rest is the system's and the pag
 )
 @click.option(
     "--budget",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(),
     metavar="SECONDS",
     help="For the whole command. [default: 15 a layer]",
 )
@@ -102,7 +109,7 @@ MEMORY_SHARE = 0.8  # of what is available; the rest is the system's and the pag
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(),
     default=60.0,
     show_default=True,
     metavar="SECONDS",
@@ -155,6 +162,11 @@ def run(
     if only is not None:
         loaded = [select_layers(suite, only) for suite in loaded]
     allowed = parse_size(memory) if memory else int(MEMORY_SHARE * available_memory_bytes())
+    if allowed < LEAST_MEMORY:
+        raise GemmbenchError(
+            f"--memory: got {memory or f'{allowed} bytes free'}, a worker with its libraries "
+            "needs at least 512M."
+        )
     options = RunOptions(
         backends=backends,
         algorithms=algorithms,
@@ -166,6 +178,8 @@ def run(
         memory_bytes=allowed,
     )
     found = detect_machine()
+    check_threads(threads)
+    check_cold(cache, found)
     protocol = RaceProtocol(
         fill=fill,
         cache=cache,
@@ -178,6 +192,21 @@ def run(
     if dry_run:
         return print_plan(loaded, options, protocol, found)
     return race_and_print(loaded, suites, options, protocol, found, db, json_to, quiet)
+
+
+def check_threads(threads: int | None) -> None:
+    """Raise GemmbenchError for more threads than there are CPUs to run them."""
+    logical = os.cpu_count() or 1
+    if threads is not None and threads > logical:
+        raise GemmbenchError(f"--threads: got {threads}, this machine has {logical} CPUs.")
+
+
+def check_cold(cache: str, machine: "Machine") -> None:
+    """Raise GemmbenchError if cold is asked for where the size of no cache is known."""
+    if cache == "cold" and not machine.l2_bytes + machine.l3_bytes:
+        raise GemmbenchError(
+            "--cache: cold needs the cache sizes, and this machine does not tell them. Use hot."
+        )
 
 
 def race_and_print(
@@ -201,7 +230,8 @@ def race_and_print(
         with ProgressLine(budget_seconds(suites, options), quiet=quiet) as line:
             outcome = run_suites(suites, options, protocol, machine, store, line, command)
         if not quiet:
-            click.echo(report(suites, names, outcome, store.name), err=json_to == "-")
+            text = report(suites, names, outcome, store.name)
+            click.echo(f"{text}{overrun(suites, options, outcome)}", err=json_to == "-")
         if json_to:
             run_data = run_to_data(store.run(outcome.run))
             write_json(json_to, run_json(run_data, machine, protocol, outcome.trials))
@@ -224,6 +254,19 @@ def report(suites: "list[Suite]", names: tuple[str, ...], outcome: "Outcome", da
         parts += plain_sentences(trials, verdicts, suite=name)
     searched = f"{outcome.evaluations} configs searched, {outcome.reused} stored winners reused; "
     return "\n\n".join([*parts, f"{searched}every sample is in {database} (run {outcome.run})."])
+
+
+def overrun(suites: "list[Suite]", options: "RunOptions", outcome: "Outcome") -> str:
+    """A sentence where one round of everything took longer than the budget; else ''."""
+    from gemmbench.runner import budget_seconds
+
+    budget = budget_seconds(suites, options)
+    if outcome.interrupted or outcome.seconds < OVERRUN * budget:
+        return ""
+    return (
+        f"\n\nThe budget of {budget:.0f} s was too short: preparing, verifying and timing "
+        f"everything once took {outcome.seconds:.0f} s."
+    )
 
 
 def verdicts_by_layer(trials: "list[Trial]") -> "dict[str, tuple[Verdict, ...]]":
@@ -252,7 +295,7 @@ def print_plan(
 
     for spec in options.backends:
         locate_backend(spec)
-    check_memory([(s, layer) for s in suites for layer in s.layers], options.memory_bytes)
+    check_memory([(s, layer) for s in suites for layer in s.layers], options)
     for suite in suites:
         click.echo(f"{suite.name}: {suite.description}")
         for layer in suite.layers:
@@ -268,7 +311,5 @@ def print_plan(
 
 def forced_kernels() -> tuple[str, ...]:
     """Variables of the environment that force a library's kernel, as NAME=value."""
-    import os
-
     forced = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "MKL_ENABLE_INSTRUCTIONS", "BLIS_ARCH_TYPE")
     return tuple(f"{name}={os.environ[name]}" for name in forced if name in os.environ)

@@ -22,7 +22,7 @@ class RandomSearch:
     def __init__(self, space: SearchSpace, seed: int) -> None:
         default = dict(space.default)
         others = [config for config in space if config != default]
-        random.Random(seed).shuffle(others)  # noqa: S311 - reproducible, not secret
+        random.Random(seed).shuffle(others)
         self._queue = [*reversed(others), default]
 
     def ask(self) -> Config | None:

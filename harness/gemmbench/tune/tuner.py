@@ -18,6 +18,7 @@ from gemmbench.tune.strategy import Strategy
 
 BLOCKS = 3  # short blocks for a config that is not plainly slow
 SLOW_CONFIG = 1.3  # times the best so far: one block is enough to know
+FEWEST = 5  # configs that passed, or the whole space: fewer make no winner worth storing
 FINALISTS = 3
 FINAL_ROUNDS = 5
 HANG_SHARE = 0.25  # of the budget that one config may waste before it counts as hung
@@ -34,15 +35,17 @@ class Tuner:
     evaluations: int
     on_trial: Callable[[Trial], None]
     measured: list[Entrant] = field(default_factory=list)
+    exhausted: bool = False  # every valid config was measured
 
     def run(self) -> Config | None:
-        """The best config after re-measurement; None if no config passed."""
+        """The best config after re-measurement; None if too few passed to call it a search."""
         deadline = self.race.clock() + self.race.limits.seconds
         heat = Heat(self.race, 0, [], deadline, quick=True)
         try:
             while len(self.measured) < self.evaluations and self.race.clock() < deadline:
                 config = self.strategy.ask()
                 if config is None:
+                    self.exhausted = True
                     break
                 entrant = self.measure(heat, config)
                 self.strategy.tell(config, seconds_of(entrant))
@@ -70,6 +73,8 @@ class Tuner:
     def final(self, heat: Heat) -> Config | None:
         """The winner among the leading few, measured again in turn with fresh samples."""
         right = [e for e in self.measured if seconds_of(e) is not None]
+        if len(right) < FEWEST and not self.exhausted:
+            return None
         leaders = sorted(right, key=lambda e: seconds_of(e) or np.inf)[:FINALISTS]
         finalists = [Entrant(entrant.contender) for entrant in leaders]
         indices = [heat.enter(entrant) for entrant in finalists]

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from shlex import quote
 from statistics import median
 
+from gemmbench.problem import Gemm
 from gemmbench.stats import ONE_PROCESS_EFFECT, Verdict
 from gemmbench.trial import Trial, TrialState
 from gemmbench_results.report.standing import (
@@ -62,7 +63,7 @@ def _winners(layers: Layers) -> str:
 
 def _unranked(layers: Layers) -> str:
     bad = [
-        f"{_label(s.trial)} on {name} ({s.trial.state})"
+        f"{_label(s.trial).strip()} on {name} ({s.trial.state})"
         for name, layer in layers.items()
         for s in layer
         if s.trial.state in (TrialState.WRONG, TrialState.FAILED)
@@ -97,11 +98,10 @@ def _next(layers: Layers, run: str) -> str:
     undecided = [n for n, layer in layers.items() if any(s.mark == "undecided" for s in layer)]
     if undecided:
         name = undecided[0]
-        processes = max(s.summary.processes for s in layers[name] if s.summary)
-        more = f"{run} --only {quote(name)} --processes {2 * processes}"
-        return f"To decide {name}, measure more processes: {more}"
+        more = f"{run} --only {quote(name)} --budget {LONG_BUDGET}"
+        return f"To decide {_listed(undecided[:3])}, give them more time, such as: {more}"
     if not any(_contested(layer) for layer in layers.values()):
-        return "Nothing was raced against anything: 'gemmbench backends' lists what else could run."
+        return "Nothing was ranked: that takes two that complete. See also: gemmbench backends"
     slowest = _farthest_from_peak(layers)
     if slowest and slowest[0] < FAR_FROM_PEAK:
         fraction, name = slowest
@@ -110,7 +110,9 @@ def _next(layers: Layers, run: str) -> str:
             f"{name} is farthest from the peak ({100 * fraction:.0f} %); to search its tile sizes "
             f"longer: {search}"
         )
-    if all(s.trial.contender.weights == "plain" for layer in layers.values() for s in layer):
+    everyone = [s.trial for layer in layers.values() for s in layer]
+    plain = all(trial.contender.weights == "plain" for trial in everyone)
+    if plain and not any(isinstance(trial.problem, Gemm) for trial in everyone):
         return f"If the weights are constant, let them be prepared ahead: {run} --weights prepared"
     return ""
 

@@ -4,11 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gemmbench.reference import TRANSFORM_ALGORITHMS
 from gemmbench.stats import Summary, Verdict, summarize
 from gemmbench.trial import Environment, Trial, TrialState
-
-PEAK_TOLERANCE = 1.10  # the peak is itself a measurement, good to a few percent
 
 Mark = Literal["winner", "tie", "undecided", ""]
 ContenderKey = tuple[str, str, str, Environment]
@@ -41,19 +38,6 @@ def fraction_of_peak(trial: Trial, summary: Summary) -> float | None:
     if not trial.peak_flops:
         return None
     return gflops(trial, summary) * 1e9 / trial.peak_flops
-
-
-def is_implausible(trial: Trial, summary: Summary) -> bool:
-    """Whether it executed its operations faster than the machine's peak, by more than 10 %.
-
-    By the algorithm's own operations; a transform that does not tell them can't be judged.
-    """
-    if trial.own_flops is None and trial.contender.algorithm in TRANSFORM_ALGORITHMS:
-        return False
-    if not trial.peak_flops:
-        return False
-    executed = trial.own_flops if trial.own_flops is not None else trial.problem.flops()
-    return executed / summary.median > PEAK_TOLERANCE * trial.peak_flops
 
 
 def layers_of(trials: Sequence[Trial]) -> dict[str, list[Trial]]:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from tabulate import tabulate
 
+from gemmbench.race import is_implausible
 from gemmbench.space import Config
 from gemmbench.stats import Summary, Verdict
 from gemmbench.trial import Trial, TrialState
@@ -16,7 +17,6 @@ from gemmbench_results.report.standing import (
     Standing,
     fraction_of_peak,
     gflops,
-    is_implausible,
     standings,
 )
 
@@ -25,6 +25,7 @@ Format = Literal["table", "markdown"]
 STYLES = {"table": "simple", "markdown": "github"}  # our name -> tabulate's
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 REASON_LENGTH = 90  # characters of a reason in the table; the JSON has all of it
+WIDEST = 100  # percent; a wider interval says only that nothing is known
 CHOSEN_ELSEWHERE = frozenset({"algorithm", "weights", "threads"})  # not tile sizes
 
 RIGHT, LEFT = "right", "left"
@@ -42,6 +43,7 @@ COLUMNS = {
     "tile sizes": LEFT,  # or what went wrong; last, so that long texts widen no other column
 }
 SAME_WEIGHTS = "speed is against the fastest of the layer with the same weights, plain or prepared"
+BROKEN = (TrialState.WRONG, TrialState.FAILED)
 WITHIN_PROCESS = "~ interval within one process, narrower than the truth: raise --processes"
 IMPLAUSIBLE = "! faster than the machine's measured peak: do not believe it before you know why"
 
@@ -76,9 +78,12 @@ def trial_table(
 
 def time_text(summary: Summary) -> str:
     """'7.12 ms ±1.3 %': the median and the larger half of its interval; '~' for one process."""
-    half = max(summary.high - summary.median, summary.median - summary.low)
+    if summary.samples == 1:
+        return f"{seconds_text(summary.median)} (once)"
+    half = 100 * max(summary.high - summary.median, summary.median - summary.low) / summary.median
     sign = "~" if summary.within_process else "±"
-    return f"{seconds_text(summary.median)} {sign}{_digits(100 * half / summary.median, 2)} %"
+    share = f">{WIDEST}" if half > WIDEST else _digits(half, 2)
+    return f"{seconds_text(summary.median)} {sign}{share} %"
 
 
 def seconds_text(seconds: float) -> str:
@@ -130,7 +135,7 @@ def _timing(trial: Trial, summary: Summary | None) -> dict[str, str]:
     if summary is None:
         return {"time": "", "GFLOP/s": "", "% of peak": ""}
     fraction = fraction_of_peak(trial, summary)
-    flag = " !" if is_implausible(trial, summary) else ""
+    flag = " !" if is_implausible(trial) else ""
     return {
         "time": time_text(summary),
         "GFLOP/s": _digits(gflops(trial, summary), 3) + flag,
@@ -164,8 +169,11 @@ def _footnotes(standing: Sequence[Standing]) -> Iterator[str]:
         yield SAME_WEIGHTS
     if any(summary.within_process for _, summary in timed):
         yield WITHIN_PROCESS
-    if any(is_implausible(trial, summary) for trial, summary in timed):
+    if any(is_implausible(trial) for trial, _ in timed):
         yield IMPLAUSIBLE
+    for trial in (s.trial for s in standing if s.trial.state in BROKEN):
+        reason = " ".join(trial.reason.split())
+        yield f"{trial.state}: {trial.contender.backend} on {trial.layer}: {reason}"
     declined: dict[tuple[str, str], list[str]] = {}
     for trial in (s.trial for s in standing if s.trial.state is TrialState.SKIPPED):
         declined.setdefault((trial.contender.backend, trial.reason), []).append(trial.layer)
