@@ -30,6 +30,8 @@ from gemmbench.reference import TRANSFORM_ALGORITHMS, check, product, typical_ma
 from gemmbench.space import Config, SearchSpace
 
 RANDOM_CONFIGS = 3
+# Every entry point, and the options that name another library.
+SPECS = sorted([*installed_backends(), "blas:openblas", "blas:mkl", "blas:blis"])
 
 PROBLEMS: dict[str, Problem] = {
     "gemm": Gemm(24, 40, 32),
@@ -63,7 +65,7 @@ def machine() -> Machine:
     return detect_machine()
 
 
-@pytest.fixture(scope="module", params=sorted(installed_backends()))
+@pytest.fixture(scope="module", params=SPECS)
 def backend(request: pytest.FixtureRequest) -> Backend:
     """Each registered backend. One that does not load fails the one test about that."""
     try:
@@ -168,7 +170,7 @@ def assert_one_line(reason: str | None) -> None:
         assert "\n" not in reason
 
 
-@pytest.mark.parametrize("spec", sorted(installed_backends()))
+@pytest.mark.parametrize("spec", SPECS)
 def test_a_registered_backend_loads_and_has_that_name(spec: str) -> None:
     assert load_backend(locate_backend(spec)).name == spec
 
@@ -314,7 +316,7 @@ def test_preparing_on_a_machine_that_cannot_run_it_is_one_line(backend: Backend)
 
 def test_every_problem_is_computed_by_a_backend_that_runs_here() -> None:
     usable = []
-    for spec in installed_backends():
+    for spec in SPECS:
         with contextlib.suppress(ImportError, GemmbenchError):
             usable.append(load_backend(locate_backend(spec)))
     usable = [backend for backend in usable if backend.unavailable() is None]
