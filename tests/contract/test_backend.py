@@ -181,10 +181,13 @@ def test_reasons_are_one_line(backend: Backend) -> None:
         assert_one_line(backend.supports(problem))
 
 
-def test_library_and_sources_say_what_runs(backend: Backend) -> None:
-    if hasattr(backend, "library"):
-        assert_one_line(backend.library())
-        assert backend.library()
+def test_the_library_says_what_runs(runnable: Backend) -> None:
+    if hasattr(runnable, "library"):
+        assert_one_line(runnable.library())
+        assert runnable.library()
+
+
+def test_the_sources_are_files(backend: Backend) -> None:
     if hasattr(backend, "sources"):
         assert all(path.is_file() for path in backend.sources())
 
