@@ -1,49 +1,73 @@
-"""Whatever BLAS NumPy is linked to: a product is one np.matmul, a convolution im2col and np.matmul.
+"""A BLAS library: a product is one call of it, a convolution im2col and one call a group.
 
-It is the yardstick of every race: what a user gets without installing anything.
+`blas` is whatever NumPy is linked to, the yardstick of every race: what a user gets without
+installing anything. `blas:mkl` and the like are libraries that NumPy is not linked to.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from gemmbench.backend import Array, Operands, Prepared
+from gemmbench.backend import Operands, Prepared
 from gemmbench.errors import GemmbenchError
 from gemmbench.machine import Machine
-from gemmbench.operands import aligned_empty
-from gemmbench.problem import Conv2d, Gemm, Problem
+from gemmbench.problem import Conv2d, Problem
 from gemmbench.space import Config, SearchSpace
+from gemmbench_backends.im2col import Bind, prepare_layer
 
 KINDS = ("gemm", "linear", "conv2d")
 LIBRARY_NAMES = {"openblas": "OpenBLAS", "mkl": "MKL", "blis": "BLIS", "flexiblas": "FlexiBLAS"}
 
 
-class Blas:
-    """NumPy's own BLAS. Raises GemmbenchError for an option: none exists yet."""
-
-    name = "blas"
-
-    def __init__(self, option: str = "") -> None:
-        if option:
-            raise GemmbenchError(
-                f"backend 'blas:{option}': got option {option!r}, 'blas' takes none. "
-                "Name it 'blas': the BLAS that NumPy is linked to."
-            )
+class Library(Protocol):
+    """Something that multiplies. The keys of `algorithms` are the calls that `bind` knows."""
 
     def unavailable(self) -> str | None:
-        """None: NumPy always has a BLAS."""
-        return None
+        """Why it can't run here, and the command that mends it; None if it can."""
+
+    def algorithms(self, problem: Problem) -> Sequence[str]:
+        """The ways in which it can be called for a product that is no convolution."""
+
+    def set_threads(self, threads: int) -> None:
+        """Use that many threads from now on."""
+
+    def bind(self, algorithm: str) -> Bind:
+        """Its products by that way of calling it."""
+
+    def describe(self) -> str:
+        """Which library, version and kernel really runs, and its threads."""
+
+
+class Blas:
+    """NumPy's BLAS; with an option 'openblas', 'mkl', 'blis' or the path of a shared library.
+
+    Raises GemmbenchError for another option.
+    """
+
+    def __init__(self, option: str = "") -> None:
+        from gemmbench_backends.native_blas import NativeBlas
+
+        self.name = f"blas:{option}" if option else "blas"
+        self._library: Library = NativeBlas(option) if option else NumpyBlas()
+
+    def unavailable(self) -> str | None:
+        """None: NumPy always has a BLAS. Of a named library, what is missing."""
+        return self._library.unavailable()
 
     def supports(self, problem: Problem) -> str | None:
         """None for products and convolutions."""
         if problem.kind in KINDS:
             return None
-        return f"blas computes {', '.join(KINDS)}, not {problem.kind}"
+        return f"{self.name} computes {', '.join(KINDS)}, not {problem.kind}"
 
     def algorithms(self, problem: Problem) -> Mapping[str, Sequence[str]]:
         """A convolution is lowered by im2col; BLAS has no interface for weights packed ahead."""
-        return {"im2col" if isinstance(problem, Conv2d) else "gemm": ("plain",)}
+        if isinstance(problem, Conv2d):
+            return {"im2col": ("plain",)}
+        return dict.fromkeys(self._library.algorithms(problem), ("plain",))
 
     def search_space(
         self, problem: Problem, machine: Machine, choice: Config
@@ -53,6 +77,47 @@ class Blas:
 
     def library(self) -> str:
         """Which BLAS really runs, its kernel and threads."""
+        return self._library.describe()
+
+    def sources(self) -> Iterable[Path]:
+        """This module, and those that lower and call."""
+        here = Path(__file__)
+        native = here.with_name("native_blas")
+        return [here, here.with_name("im2col.py"), *sorted(native.glob("*.py"))]
+
+    def prepare(self, problem: Problem, config: Config, operands: Operands) -> Prepared:
+        """The calls, and for a convolution the column buffer and the padded image.
+
+        Raises GemmbenchError where the library is not available.
+        """
+        reason = self.unavailable()
+        if reason is not None:
+            raise GemmbenchError(f"backend {self.name!r} is unavailable: {reason}.")
+        self._library.set_threads(int(config["threads"]))
+        return prepare_layer(problem, operands, self._library.bind(str(config["algorithm"])))
+
+
+class NumpyBlas:
+    """The BLAS that NumPy is linked to, by np.matmul, which knows itself when a vector is meant."""
+
+    def unavailable(self) -> str | None:
+        """None: NumPy always has a BLAS."""
+        return None
+
+    def algorithms(self, problem: Problem) -> Sequence[str]:
+        """np.matmul."""
+        return ("gemm",)
+
+    def set_threads(self, threads: int) -> None:
+        """Use that many threads from now on."""
+        limit_blas_threads(threads)
+
+    def bind(self, algorithm: str) -> Bind:
+        """np.matmul, whatever the algorithm."""
+        return lambda left, right, product: partial(np.matmul, left, right, out=product)
+
+    def describe(self) -> str:
+        """NumPy's version, and of its BLAS the version, kernel and threads."""
         from threadpoolctl import threadpool_info
 
         pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
@@ -68,15 +133,6 @@ class Blas:
         kernel = ", ".join(filter(None, (pool.get("architecture"), threads)))
         return f"numpy {np.__version__}, {name} {version} ({kernel})"
 
-    def prepare(self, problem: Problem, config: Config, operands: Operands) -> Prepared:
-        """Views for np.matmul, and for a convolution the column buffer and the padded image."""
-        limit_blas_threads(int(config["threads"]))
-        if isinstance(problem, Conv2d):
-            return _prepare_conv2d(problem, operands)
-        if isinstance(problem, Gemm):
-            return Product(operands["a"], operands["b"], operands["out"], operands["out"])
-        return Product(operands["x"], operands["w"].T, operands["out"], operands["out"])
-
 
 def limit_blas_threads(threads: int) -> None:
     """Let every BLAS in this process use `threads` threads from now on.
@@ -86,121 +142,3 @@ def limit_blas_threads(threads: int) -> None:
     from threadpoolctl import threadpool_limits
 
     threadpool_limits(limits=threads, user_api="blas")
-
-
-@dataclass(frozen=True, slots=True)
-class Product:
-    """One np.matmul of views: left @ right -> product, a view of `out`."""
-
-    left: Array
-    right: Array
-    product: Array
-    out: Array
-
-    @property
-    def workspace_bytes(self) -> int:
-        """0: what BLAS packs into its own buffers is not known here."""
-        return 0
-
-    def run(self) -> None:
-        """Multiply."""
-        np.matmul(self.left, self.right, out=self.product)
-
-    def output(self) -> Array:
-        """The operand `out`."""
-        return self.out
-
-
-@dataclass(frozen=True, slots=True)
-class Lowered:
-    """A convolution, image by image: im2col into one column buffer, then one product a group.
-
-    filters: (groups, K/groups, k). columns: (groups, k, P·Q), seen by `taps` as (C, R, S, P, Q),
-    the shape of each of `patches`. products: a (groups, K/groups, P·Q) view of `out` an image.
-    """
-
-    images: tuple[Array, ...]
-    interior: Array | None  # of the padded image; None where the patches view `images` themselves
-    patches: tuple[Array, ...]
-    columns: Array
-    taps: Array
-    filters: Array
-    products: tuple[Array, ...]
-    out: Array
-    workspace_bytes: int
-
-    @property
-    def stages(self) -> Mapping[str, Callable[[], None]]:
-        """Both parts of `run()`, each over the whole batch.
-
-        They share the columns of one image, as in `run()`, so that each costs what it costs
-        there; after both, in order, the last image of the output is the right one.
-        """
-        return {"im2col": self._lower_all, "multiply": self._multiply_all}
-
-    def run(self) -> None:
-        """Lower and multiply one image after the other: its columns are still in cache."""
-        for image in range(len(self.images)):
-            self._lower(image)
-            self._multiply(image)
-
-    def output(self) -> Array:
-        """The operand `out`."""
-        return self.out
-
-    def _lower(self, image: int) -> None:
-        if self.interior is not None:
-            np.copyto(self.interior, self.images[image])
-        np.copyto(self.taps, self.patches[image])
-
-    def _multiply(self, image: int) -> None:
-        np.matmul(self.filters, self.columns, out=self.products[image])
-
-    def _lower_all(self) -> None:
-        for image in range(len(self.images)):
-            self._lower(image)
-
-    def _multiply_all(self) -> None:
-        for image in range(len(self.images)):
-            self._multiply(image)
-
-
-def _prepare_conv2d(problem: Conv2d, operands: Operands) -> Prepared:
-    x, out, shape = operands["x"], operands["out"], problem.gemm()
-    filters = operands["w"].reshape(problem.groups, shape.m, shape.k)
-    products = out.reshape(problem.batch, problem.groups, shape.m, shape.n)
-    if problem.im2col_bytes() == 0:  # each image is its own column matrix
-        columns = x.reshape(problem.batch, problem.groups, shape.k, shape.n)
-        return Product(filters, columns, products, out)
-    columns = aligned_empty((problem.groups, shape.k, shape.n), problem.dtype)
-    taps = columns.reshape(problem.channels, *problem.kernel, *problem.output_size())
-    interior, workspace_bytes = None, columns.nbytes
-    if problem.pad == (0, 0):
-        patches = tuple(_patches(problem, image) for image in x)
-    else:
-        padded, interior = _padded_image(problem)
-        patches = (_patches(problem, padded),) * problem.batch
-        workspace_bytes += padded.nbytes
-    return Lowered(
-        tuple(x), interior, patches, columns, taps, filters, tuple(products), out, workspace_bytes
-    )
-
-
-def _padded_image(problem: Conv2d) -> tuple[Array, Array]:
-    """A zeroed (C, H + 2·pad, W + 2·pad) image and the view of its interior."""
-    (top, left), height, width = problem.pad, problem.height, problem.width
-    padded = aligned_empty((problem.channels, height + 2 * top, width + 2 * left), problem.dtype)
-    padded.fill(0)
-    return padded, padded[:, top : top + height, left : left + width]
-
-
-def _patches(problem: Conv2d, image: Array) -> Array:
-    """A (C, R, S, P, Q) view: the pixel of `image` under each filter tap and output pixel."""
-    channel, row, column = image.strides
-    (down, right), (tap_down, tap_right) = problem.stride, problem.dilation
-    return np.lib.stride_tricks.as_strided(
-        image,
-        (problem.channels, *problem.kernel, *problem.output_size()),
-        (channel, tap_down * row, tap_right * column, down * row, right * column),
-        writeable=False,
-    )

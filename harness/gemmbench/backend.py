@@ -52,7 +52,7 @@ class Backend(Protocol):
 
     Optional: `algorithms(problem) -> Mapping[str, Sequence[str]]`, each algorithm's name with
     the weights it takes ("plain", "prepared"), default one algorithm with plain weights;
-    `library() -> str`, which library, version and kernel really runs; `sources() ->
+    `library() -> str`, which library, version and kernel really runs, where it can; `sources() ->
     Iterable[Path]`, the files whose change makes stored winners stale (default: the module).
     A backend named with an option (`blas:mkl`) gets it as the only argument of its constructor.
     """

@@ -30,6 +30,8 @@ from gemmbench.reference import TRANSFORM_ALGORITHMS, check, product, typical_ma
 from gemmbench.space import Config, SearchSpace
 
 RANDOM_CONFIGS = 3
+# Every entry point, and the options that name another library.
+SPECS = sorted([*installed_backends(), "blas:openblas", "blas:mkl", "blas:blis"])
 
 PROBLEMS: dict[str, Problem] = {
     "gemm": Gemm(24, 40, 32),
@@ -63,7 +65,7 @@ def machine() -> Machine:
     return detect_machine()
 
 
-@pytest.fixture(scope="module", params=sorted(installed_backends()))
+@pytest.fixture(scope="module", params=SPECS)
 def backend(request: pytest.FixtureRequest) -> Backend:
     """Each registered backend. One that does not load fails the one test about that."""
     try:
@@ -168,7 +170,7 @@ def assert_one_line(reason: str | None) -> None:
         assert "\n" not in reason
 
 
-@pytest.mark.parametrize("spec", sorted(installed_backends()))
+@pytest.mark.parametrize("spec", SPECS)
 def test_a_registered_backend_loads_and_has_that_name(spec: str) -> None:
     assert load_backend(locate_backend(spec)).name == spec
 
@@ -179,10 +181,13 @@ def test_reasons_are_one_line(backend: Backend) -> None:
         assert_one_line(backend.supports(problem))
 
 
-def test_library_and_sources_say_what_runs(backend: Backend) -> None:
-    if hasattr(backend, "library"):
-        assert_one_line(backend.library())
-        assert backend.library()
+def test_the_library_says_what_runs(runnable: Backend) -> None:
+    if hasattr(runnable, "library"):
+        assert_one_line(runnable.library())
+        assert runnable.library()
+
+
+def test_the_sources_are_files(backend: Backend) -> None:
     if hasattr(backend, "sources"):
         assert all(path.is_file() for path in backend.sources())
 
@@ -314,7 +319,7 @@ def test_preparing_on_a_machine_that_cannot_run_it_is_one_line(backend: Backend)
 
 def test_every_problem_is_computed_by_a_backend_that_runs_here() -> None:
     usable = []
-    for spec in installed_backends():
+    for spec in SPECS:
         with contextlib.suppress(ImportError, GemmbenchError):
             usable.append(load_backend(locate_backend(spec)))
     usable = [backend for backend in usable if backend.unavailable() is None]

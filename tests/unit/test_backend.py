@@ -50,7 +50,7 @@ def error_line(spec: str, folder: Path | None = None) -> str:
 
 
 def test_the_shipped_backends_are_installed() -> None:
-    assert {"blas", "numba", "fft", "cupy"} <= set(installed_backends())
+    assert {"blas", "numba", "fft", "cupy", "torch"} <= set(installed_backends())
 
 
 def test_a_name_is_located_by_its_entry_point() -> None:

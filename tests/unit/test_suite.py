@@ -26,6 +26,7 @@ SHIPPED = [
     "alexnet",
     "deepbench",
     "fft_crossover",
+    "gemm_peers",
     "googlenet",
     "mobilenet_v1",
     "resnet50",
@@ -449,7 +450,7 @@ def test_a_glob_that_selects_nothing_is_refused(glob, hint):
     assert str(caught.value) == f"suite 'alexnet': no layer matches {glob!r}. {hint}"
 
 
-def test_nine_suites_are_shipped():
+def test_ten_suites_are_shipped():
     assert list(shipped_suites()) == SHIPPED
 
 
@@ -477,6 +478,21 @@ def test_the_names_in_deepbench_tell_the_gemm():
     for layer in load_suite("deepbench").layers[:166]:
         gemm = layer.problem.gemm()
         assert layer.name == f"gemm_{gemm.m}x{gemm.k}x{gemm.n}"
+
+
+def test_the_products_of_the_peers_are_those_of_alexnets_layers():
+    peers = {layer.name: layer.problem.gemm() for layer in load_suite("gemm_peers").layers}
+    assert len(peers) == 20
+    for layer in load_suite("alexnet", batch=10).layers:
+        lowered = layer.problem.gemm()
+        if layer.problem.kind == "conv2d":
+            grouped = "g" if layer.problem.groups > 1 else ""
+            found = peers[layer.name + grouped]
+            assert (found.m, found.k, found.n) == (lowered.m, lowered.k, lowered.n)
+        else:  # there the weights are on the left
+            for batch in (1, 10, 128):
+                found = peers[f"{layer.name}b{batch}"]
+                assert (found.m, found.k, found.n) == (lowered.n, lowered.k, batch)
 
 
 def test_resnet_has_its_53_convolutions_and_one_linear_layer():
