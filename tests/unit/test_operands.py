@@ -17,9 +17,12 @@ from gemmbench.operands import (
     guarded_output,
     largest_integer,
     map_operands,
+    nudged_operands,
     save_operands,
+    selection_operands,
 )
-from gemmbench.problem import Conv2d, Gemm, Linear
+from gemmbench.problem import Conv2d, Gemm, Linear, Problem
+from gemmbench.reference import product
 
 GEMM = Gemm(5, 7, 3)
 
@@ -141,3 +144,37 @@ def test_a_byte_written_on_either_side_is_an_overrun(offset: int) -> None:
     at = output.start + offset + (output.array.nbytes if offset >= 0 else 0)
     output.bands[at] ^= 1
     assert output.overrun()
+
+
+SHAPES = [
+    Gemm(5, 300, 7),
+    Linear(4, 200, 9),
+    Conv2d(2, 6, 9, 11, 4, (3, 2), stride=(2, 3), pad=(1, 0), dilation=(2, 1), groups=2),
+    Conv2d(1, 3, 5, 5, 2, (1, 1), stride=(4, 4)),
+]
+
+
+@pytest.mark.parametrize("problem", SHAPES, ids=lambda p: p.kind)
+@pytest.mark.parametrize("position", [0, 1])
+def test_a_selection_is_exact_in_any_order_and_shows_lost_precision(
+    problem: Problem, position: int
+) -> None:
+    name = list(problem.operand_shapes())[position]
+    operands = selection_operands(problem, name, seed=3)
+    answer = product(problem, operands)
+    np.testing.assert_array_equal(answer, answer.astype(problem.dtype))
+    assert np.any(answer != 0)
+    half = {key: array.astype(np.float16) for key, array in operands.items()}
+    assert np.any(product(problem, half) != answer)
+
+
+@pytest.mark.parametrize("problem", SHAPES, ids=lambda p: p.kind)
+def test_nudged_operands_differ_in_some_elements_and_change_the_answer(problem: Problem) -> None:
+    before = fill_operands(problem, "uniform", seed=0)
+    names = list(before)
+    after = nudged_operands(before, names[:1], seed=0)
+    np.testing.assert_array_equal(after[names[1]], before[names[1]])
+    changed = after[names[0]] != before[names[0]]
+    assert 0 < changed.sum() <= changed.size / 50 + 1
+    assert np.abs(after[names[0]]).max() <= 1
+    assert np.any(product(problem, after) != product(problem, before))

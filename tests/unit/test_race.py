@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -216,15 +217,6 @@ def test_blocks_are_long_enough(tmp_path: Path) -> None:
     assert all(s.seconds >= 0.8 * RaceProtocol().block_seconds for s in trial.measurement.samples)
 
 
-def test_rounds_take_turns_in_varying_order(tmp_path: Path) -> None:
-    stage = Stage({"A": 0.01, "B": 0.01})
-    race(tmp_path, stage, [contender("A"), contender("B")], processes=1)
-    timed = [name for name, method in stage.log if method == "time"]
-    rounds = [tuple(timed[i : i + 2]) for i in range(0, len(timed), 2)]
-    assert {tuple(sorted(r)) for r in rounds} == {("A", "B")}
-    assert len(stage.log) > 8
-
-
 def test_prepared_weights_are_prepared_anew_for_each_case(tmp_path: Path) -> None:
     stage = Stage({"A": 0.01})
     spec = RaceSpec(
@@ -275,3 +267,153 @@ def test_loops_fill_a_block_without_running_away() -> None:
     assert block_loops(0.001, 1, protocol) == 2
     assert block_loops(1.0, 1, protocol) == 1
     assert block_loops(0.0, 1, protocol) == 100
+
+
+def world(tmp_path: Path, stage: Stage, contenders: list[Contender], **changes: Any) -> Race:
+    protocol = RaceProtocol(processes=changes.pop("processes", 3))
+    spec = RaceSpec("s", "l", PROBLEM, tuple(contenders), protocol, MACHINE)
+    limits = Limits(changes.pop("seconds", 100.0), timeout=1.0)
+    return Race(
+        spec, Cases(PROBLEM, tmp_path), limits, random.Random(changes.pop("seed", 0)),
+        clock=lambda: stage.now, open_link=stage.open, **changes,
+    )  # fmt: skip
+
+
+def turns(stage: Stage) -> list[tuple[str, ...]]:
+    timed = [name for name, method in stage.log if method == "time"]
+    return [tuple(timed[i : i + 2]) for i in range(0, len(timed), 2)]
+
+
+def test_both_orders_of_a_pair_occur_and_follow_the_seed(tmp_path: Path) -> None:
+    orders = []
+    for seed in (0, 0, 1):
+        stage = Stage({"A": 0.01, "B": 0.01})
+        world(tmp_path, stage, [contender("A"), contender("B")], seed=seed).run()
+        orders.append(turns(stage))
+    assert {("A", "B"), ("B", "A")} <= set(orders[0])
+    assert orders[0] == orders[1] != orders[2]
+
+
+class Rule:
+    """A roof that works at a steady pace, until it is lost."""
+
+    def __init__(self, lost_after: int = 10**9) -> None:
+        self.blocks = 0
+        self.lost_after = lost_after
+
+    def per_second(self) -> float:
+        self.blocks += 1
+        if self.blocks > self.lost_after:
+            raise WorkerLostError("gone")
+        return 2e9
+
+
+def test_the_roof_is_timed_in_every_round(tmp_path: Path) -> None:
+    stage, rule = Stage({"A": 0.01}), Rule()
+    (trial,) = world(tmp_path, stage, [contender("A")], roof=rule).run()
+    assert rule.blocks == len(trial.measurement.samples)
+    assert trial.peak_flops == 2e9
+
+
+def test_a_race_goes_on_without_a_roof_that_is_lost(tmp_path: Path) -> None:
+    stage = Stage({"A": 0.01})
+    (trial,) = world(tmp_path, stage, [contender("A")], roof=Rule(lost_after=2)).run()
+    assert trial.state is TrialState.COMPLETE
+    assert trial.peak_flops == 2e9
+
+
+def test_rounds_go_on_until_the_time_is_known_precisely(tmp_path: Path) -> None:
+    def blocks(noise: Callable[[str], float]) -> int:
+        stage = Stage({"A": 0.01})
+        stage.extra = noise
+        (trial,) = world(tmp_path, stage, [contender("A")], processes=1).run()
+        return len(trial.measurement.samples)
+
+    wobble = random.Random(3)
+    assert blocks(lambda name: 0.0) == 6
+    assert blocks(lambda name: 0.005 * wobble.random()) == 40
+
+
+def test_the_budget_is_shared_between_the_heats(tmp_path: Path) -> None:
+    stage = Stage({"A": 0.01, "B": 0.0101})
+    wobble = random.Random(5)
+    stage.extra = lambda name: 0.01 * wobble.random()
+    trials = world(tmp_path, stage, [contender("A"), contender("B")], seconds=0.9).run()
+    counts = [len(trials[0].measurement.seconds_per_call(p)) for p in (0, 1, 2)]
+    assert min(counts) >= 6
+    assert max(counts) <= 3 * min(counts)
+
+
+def test_an_undecided_race_runs_three_heats_more_and_no_more(tmp_path: Path) -> None:
+    stage = Stage({"A": 0.01, "B": 0.01})
+    stage.extra = lambda name: 0.004 * (name == "B") * (len(stage.opened) // 2 % 2)
+    trials = world(tmp_path, stage, [contender("A"), contender("B")]).run()
+    assert trials[0].measurement.processes() == list(range(6))
+
+
+def test_one_process_asked_for_is_one_process_measured(tmp_path: Path) -> None:
+    stage = Stage({"A": 0.01, "B": 0.01})
+    trials = world(tmp_path, stage, [contender("A"), contender("B")], processes=1).run()
+    assert [trial.measurement.processes() for trial in trials] == [[0], [0]]
+
+
+def test_a_disqualified_pacemaker_sends_nobody_home(tmp_path: Path) -> None:
+    stage = Stage({"A": 0.01, "Cheat": 0.0001})
+    stage.faults["Cheat", "verify"] = lambda count: "remembers" if count == 6 else None
+    trials = world(tmp_path, stage, [contender("A"), contender("Cheat")]).run()
+    assert trials[1].state is TrialState.WRONG
+    assert trials[0].measurement.processes() == [0, 1, 2]
+
+
+def test_fast_prepared_weights_do_not_make_plain_ones_leave(tmp_path: Path) -> None:
+    stage = Stage({"A": 0.05, "P": 0.001})
+    cases = Cases(PROBLEM, tmp_path)
+    cases.changed_x = cases.uniform  # type: ignore[misc]  # a Gemm has no weights to keep
+    own = world(tmp_path, stage, [contender("A"), contender("P", weights="prepared")])
+    own.cases = cases
+    assert own.run()[0].measurement.processes() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("method", ["prepare", "time", "stages"])
+def test_others_in_a_lost_worker_complete_whatever_it_was_doing(
+    tmp_path: Path, method: str
+) -> None:
+    stage = Stage({"A": 0.01})
+    pair = [contender("A", config={"mr": 1}), contender("A", config={"mr": 2})]
+    stage.faults["A", method] = lambda count: WorkerLostError("gone") if count == 1 else None
+    trials = world(tmp_path, stage, pair).run()
+    assert sorted(t.state for t in trials) == [TrialState.COMPLETE, TrialState.FAILED]
+
+
+def test_a_trial_is_told_as_soon_as_it_is_final(tmp_path: Path) -> None:
+    stage = Stage({"A": 0.01, "Slow": 0.3})
+    told: list[tuple[str, int]] = []
+
+    def hear(trial: Trial) -> None:
+        told.append((trial.contender.backend, len(stage.opened)))
+
+    world(tmp_path, stage, [contender("A"), contender("Slow")], on_trial=hear).run()
+    assert told == [("made.up:Slow", 2), ("made.up:A", 4)]  # before and after the later heats
+
+
+def test_an_interrupt_keeps_the_heats_that_were_verified(tmp_path: Path) -> None:
+    stage = Stage({"A": 0.01})
+    told: list[Trial] = []
+
+    def interrupt(name: str) -> float:
+        if len(stage.opened) == 2 and stage.counts["A", "time"] > 8:
+            raise KeyboardInterrupt
+        return 0.0
+
+    stage.extra = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        world(tmp_path, stage, [contender("A")], on_trial=told.append).run()
+    (trial,) = told
+    assert trial.measurement.processes() == [0]
+
+
+def test_an_implausible_leader_is_no_winner() -> None:
+    fast = timed_trial("A", [1e-9] * 3)
+    others = [replace(t, peak_flops=1e9) for t in (fast, timed_trial("B", [1.0] * 3))]
+    assert rank(others)[0].kind == "undecided"
+    assert rank([replace(t, peak_flops=1e15) for t in others])[0].kind == "winner"
