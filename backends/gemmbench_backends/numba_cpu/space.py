@@ -4,6 +4,7 @@ Source of the model: Low, Igual, Smith & Quintana-Ortí 2016, "Analytical Modeli
 High-Performance BLIS": the register block from the registers, kc from L1, mc from L2.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 from gemmbench.machine import Machine
@@ -13,6 +14,8 @@ from gemmbench_backends.numba_cpu.emit import Vector
 from gemmbench_backends.numba_cpu.product import Shape, k_block, split
 
 L1_BYTES, L2_BYTES = 32 * 1024, 512 * 1024  # assumed where a machine does not tell: the smallest
+LINE_BYTES = 64
+WAY_BYTES = 4096  # of an L1 indexed by virtual address, whose ways cannot exceed the smallest page
 TINY_FLOPS = 1_000_000  # below, starting a second thread costs more than it saves
 FEW_COLUMNS = 16  # up to here dot products along k may win: C is too narrow for whole registers
 FEW_ROWS = 48  # up to here B, used so seldom, costs what memory costs and packing never pays
@@ -98,7 +101,7 @@ def problem_space(problem: Problem, machine: Machine, choice: Config) -> SearchS
         return _space(shape, regs, machine, threads, ("off", "on"), ("off", "on", "fused"))
     batch, k, n = problem.batch, problem.in_features, problem.out_features
     if choice["weights"] == "prepared":
-        return _space(Shape(batch, k, n), regs, machine, threads, ("off",), ("ready",))
+        return _space(Shape(batch, k, n), regs, machine, threads, ("off", "on"), ("ready",))
     return _space(Shape(n, k, batch), regs, machine, threads, ("off", "on"), ("on",))
 
 
@@ -146,16 +149,24 @@ def default_config(
     """The config of the analytical model."""
     lanes, size = regs.vector.lanes, regs.vector.itemsize
     candidates = tile_blocks(shape, regs)
-    mr, nv = min(candidates, key=lambda block: _tile_cost(shape, lanes, *block))
     l1, l2 = machine.l1d_bytes or L1_BYTES, machine.l2_bytes or L2_BYTES
+    few = shape.m <= FEW_ROWS
+
+    def cost(block: tuple[int, int]) -> float:
+        missing = rows_collide(block[0], shape.k * size, l1) and not (few and "on" in pack_a)
+        return _tile_cost(shape, lanes, *block, missing)
+
+    mr, nv = min(candidates, key=cost)
     # Five eighths of L1 for the tile of A that stays while panels of B stream past it.
     kc = k_block(shape.k, max(lanes, l1 * 5 // 8 // (mr * size)), lanes)
-    # L2 for the packed block of B, which every row of tiles reads again.
-    nc = min(shape.n, max(nv * lanes, l2 // (kc * size)))
-    few = shape.m <= FEW_ROWS
+    # Half of L2 for the packed block of B, which every row of tiles reads again; through the other
+    # half stream C, A, and the lines of B that the block is copied from.
+    nc = min(shape.n, max(nv * lanes, l2 // 2 // (kc * size)))
+    # Packing A anew for every block of columns would cost more than the collisions it avoids.
+    packed = few and "on" in pack_a and rows_collide(mr, shape.k * size, l1)
     config: dict[str, Value] = {
-        "mr": mr, "nv": nv, "ku": 2, "kc": kc, "mc": shape.m, "nc": nc,
-        "order": "panels" if few else "rows", "pack_a": pack_a[0],
+        "mr": mr, "nv": nv, "ku": 2, "kc": kc, "mc": shape.m, "nc": shape.n if packed else nc,
+        "order": "panels" if few else "rows", "pack_a": "on" if packed else pack_a[0],
         "pack_b": "fused" if "fused" in pack_b and not few else pack_b[0],
         "grid": grid_name(_default_grid(grids(threads, shape), shape)),
     }  # fmt: skip
@@ -167,7 +178,7 @@ def default_config(
 
 def _dot_default(shape: Shape, pairs: list[tuple[int, int]]) -> dict[str, Value]:
     mr, nv = min(pairs, key=lambda pair: _dot_cost(shape, *pair))
-    return {"path": "dots", "mr": mr, "nv": nv, "ku": 1, "kc": shape.k}
+    return {"path": "dots", "mr": mr, "nv": nv, "ku": 1, "kc": shape.k, "pack_a": "off"}
 
 
 def _constraints(
@@ -233,17 +244,29 @@ def _height(count: int, tile: int) -> int:
     return size + (larger > 0)
 
 
-def _tile_cost(shape: Shape, lanes: int, mr: int, nv: int) -> float:
+def rows_collide(mr: int, ld: int, l1: int) -> bool:
+    """Whether mr rows `ld` bytes apart, read side by side, want more of an L1 set than it has.
+
+    A line of A is used by as many steps along k as it has elements. Rows that are (nearly) a
+    multiple of a page apart share their sets; past the ways of one, every use is a miss.
+    """
+    lines = {row * ld // LINE_BYTES for row in range(mr)}
+    sets = Counter(line % (WAY_BYTES // LINE_BYTES) for line in lines)
+    return max(sets.values()) > max(1, l1 // WAY_BYTES)
+
+
+def _tile_cost(shape: Shape, lanes: int, mr: int, nv: int, missing: bool) -> float:
     """Cycles along k, in FMAs: each tile pays for its block, at least latency, A, B and C.
 
-    The weights were fitted on Zen 4; they only order blocks that are all nearly full.
+    `missing`: each element of A comes from L2, which costs half the time of an FMA more. The
+    weights were fitted on Zen 4; they only order blocks that are all nearly full.
     """
     vectors = -(-shape.n // lanes)
     rows, columns = split(shape.m, mr)[2], split(vectors, nv)[2]
     height, width = shape.m / rows, vectors / columns
     b_cost = 1.0 if shape.m <= FEW_ROWS else 0.35
     fmas = max(height * width, MIN_ACCUMULATORS)
-    return rows * columns * (fmas + 0.15 * height + b_cost * width + 2.5)
+    return rows * columns * (fmas + (0.65 if missing else 0.15) * height + b_cost * width + 2.5)
 
 
 def _dot_cost(shape: Shape, mr: int, nv: int) -> float:

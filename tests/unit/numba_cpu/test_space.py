@@ -1,0 +1,47 @@
+"""The analytical model: what it picks, and why, on machines that are described, not measured."""
+
+import dataclasses
+
+import pytest
+
+from gemmbench.problem import Gemm, Linear
+from gemmbench_backends.numba_cpu.space import rows_collide
+
+from .reference import BACKEND, HERE
+
+ZEN4 = dataclasses.replace(
+    HERE, l1d_bytes=32 * 1024, l2_bytes=1024**2, features=("avx512f",), system="Linux x86_64"
+)
+CHOICE = {"algorithm": "gemm", "weights": "plain", "threads": 1}
+
+
+def default(problem, **choice):
+    return BACKEND.search_space(problem, ZEN4, CHOICE | choice).default
+
+
+@pytest.mark.parametrize(
+    ("rows", "ld", "collide"),
+    [
+        (8, 4096, False),
+        (9, 4096, True),
+        (9, 4096 + 4, True),  # a few bytes off a page are the same lines all the same
+        (9, 4096 + 64, False),
+        (16, 2048, False),
+        (17, 2048, True),
+        (14, 1152 * 4, False),
+        (16, 4, False),  # one line holds them all
+    ],
+)
+def test_rows_collide_when_more_share_a_set_than_it_has_ways(rows, ld, collide):
+    assert rows_collide(rows, ld, 32 * 1024) is collide
+
+
+def test_block_is_low_where_rows_of_a_share_their_sets():
+    assert default(Gemm(1000, 4096, 128))["mr"] <= 8
+    assert default(Gemm(1000, 4000, 128))["mr"] > 8
+
+
+def test_few_rows_that_share_their_sets_are_packed_once():
+    config = default(Linear(10, 4096, 1000), weights="prepared")
+    assert (config["pack_a"], config["nc"]) == ("on", 1000)
+    assert default(Linear(10, 4000, 1000), weights="prepared")["pack_a"] == "off"
