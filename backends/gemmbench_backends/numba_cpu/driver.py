@@ -245,6 +245,28 @@ def multiply_dots(plan: Any, thread: int) -> None:
 
 
 @_entry
+def multiply_rows(plan: Any, thread: int) -> None:
+    """C = alpha·A·B + beta·C for a few rows: kc whole rows of B at a time, thread by columns.
+
+    Tile rows are those of C that one kernel holds; nc is in vectors.
+    """
+    p = carray(plan, (1,))[0]
+    v0, v1 = _share((p.n + p.lanes - 1) // p.lanes, p.grid_columns, thread)
+    nc = _even(v1 - v0, p.nc)
+    for v in range(v0, v1, nc):
+        columns = min(min(v1, v + nc) * p.lanes, p.n) - v * p.lanes
+        for k0 in range(0, p.k, p.kc):
+            scale = p.scale if k0 == 0 else p.scale + 2 * p.itemsize
+            last = 1 if k0 + p.kc > p.k else 0
+            for i in range(p.row_tiles):
+                a = p.a + _row(p, i) * p.lda + k0 * p.itemsize
+                b = p.b + k0 * p.ldb + v * p.lanes * p.itemsize
+                c = p.c + _row(p, i) * p.ldc + v * p.lanes * p.itemsize
+                low = 0 if i < p.extra_rows else 1
+                _call(p.kernels[last, low, 0], (columns, a, p.lda, b, p.ldb, c, p.ldc, scale))
+
+
+@_entry
 def flip(plan: Any, thread: int) -> None:
     """to = fromᵀ for this thread's share of flip_rows × flip_columns."""
     p = carray(plan, (1,))[0]

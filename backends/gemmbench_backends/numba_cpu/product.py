@@ -23,6 +23,7 @@ from gemmbench_backends.numba_cpu.plan import (
     READY,
     ROWS_FIRST,
 )
+from gemmbench_backends.numba_cpu.rowkernel import RowKernel, rowkernel_ir
 
 Array = NDArray[Any]
 Runner = Callable[[], None]
@@ -193,6 +194,27 @@ def dots_plan(
             kernel = DotKernel(height, width, vector, cut.ku)
             address = kernel_address(kernel.name(), dotkernel_ir(kernel))
             plan.record["kernels"][0, 0, low, narrow] = address
+    return plan
+
+
+def rows_plan(
+    shape: Shape, vector: Vector, cut: Blocking, a: Matrix, b: Matrix, c: Matrix,
+    alpha: float = 1.0, beta: float = 0.0,
+) -> Plan:  # fmt: skip
+    """The plan of C = alpha·A·B + beta·C by whole rows, for `driver.multiply_rows`."""
+    threads = cut.threads()
+    plan = new_plan(vector, (1, 1, threads))
+    kc = min(cut.kc, shape.k)
+    _set_operands(plan, shape, vector, kc, a, b, c, (alpha, beta))
+    rows = split(shape.m, cut.mr)
+    _set_tiles(plan, rows, (0, 0, 0))
+    plan.set(nc=max(1, cut.nc // vector.lanes))
+    for low, height in _sizes(rows):
+        for last, depth in enumerate((kc, shape.k % kc)):
+            if depth:
+                kernel = RowKernel(height, depth, vector)
+                address = kernel_address(kernel.name(), rowkernel_ir(kernel))
+                plan.record["kernels"][0, last, low, 0] = address
     return plan
 
 

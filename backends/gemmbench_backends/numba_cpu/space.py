@@ -20,6 +20,10 @@ TINY_FLOPS = 1_000_000  # below, starting a second thread costs more than it sav
 FEW_COLUMNS = 16  # up to here dot products along k may win: C is too narrow for whole registers
 FEW_ROWS = 48  # up to here B, used so seldom, costs what memory costs and packing never pays
 VERY_FEW_ROWS, STREAMS = 4, 8  # then B, from memory, is best read a few whole rows at a time
+HARDLY_ROWS = 2  # up to here without tiles: their factors of many rows of B fit in the registers
+DEPTHS = (4, 8, 12, 16, 24)  # rows of B that are then read side by side
+ROW_VECTORS = 16  # a shorter row does not hide how a call starts: its splats, a chain of latencies
+BUSY_STREAMS = 12  # as many keep Zen 4's memory busiest
 MIN_ACCUMULATORS = 8  # FMA latency 4, two a cycle: fewer chains cannot keep the units busy
 KC_VALUES = (128, 256, 512, 1024, 2048)
 MC_VALUES = (96, 384)
@@ -98,32 +102,86 @@ def problem_space(problem: Problem, machine: Machine, choice: Config) -> SearchS
         return _space(shape, regs, machine, threads, ("off",), packs)
     if isinstance(problem, Gemm):
         shape = Shape(problem.m, problem.k, problem.n)
-        return _space(shape, regs, machine, threads, ("off", "on"), ("off", "on", "fused"))
+        path = dots_path(shape, regs) or rows_path(shape, regs, machine)
+        packs = ("off", "on", "fused")
+        return _space(shape, regs, machine, threads, ("off", "on"), packs, path)
     batch, k, n = problem.batch, problem.in_features, problem.out_features
     if choice["weights"] == "prepared":
         return _space(Shape(batch, k, n), regs, machine, threads, ("off", "on"), ("ready",))
-    return _space(Shape(n, k, batch), regs, machine, threads, ("off", "on"), ("on",))
+    shape, packs = Shape(n, k, batch), ("on",)
+    return _space(shape, regs, machine, threads, ("off", "on"), packs, dots_path(shape, regs))
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A way around the tiles, for a C so narrow or flat that they would be mostly edge."""
+
+    name: str
+    blocks: frozenset[tuple[int, int]]  # its (mr, nv)
+    kcs: frozenset[int] | None  # its blocks along k; None: any
+    fixed: tuple[str, ...]  # axes that mean nothing to it
+    default: Config
+    preferred: bool
+
+
+def dots_path(shape: Shape, regs: Registers) -> Path | None:
+    """Dot products along k, where C is narrow: A is read in its own order, as whole registers."""
+    if shape.n > FEW_COLUMNS:
+        return None
+    blocks = dot_blocks(shape, regs)
+    mr, nv = min(blocks, key=lambda block: _dot_cost(shape, *block))
+    fixed = ("mc", "nc", "order", "pack_a", "pack_b")
+    default: Config = {"mr": mr, "nv": nv, "ku": 1, "kc": shape.k, "pack_a": "off"}
+    return Path("dots", frozenset(blocks), None, fixed, default, True)
+
+
+def rows_path(shape: Shape, regs: Registers, machine: Machine) -> Path | None:
+    """Whole rows of B, some side by side, where C is flat: all its factors fit in the registers."""
+    if shape.m > VERY_FEW_ROWS:
+        return None
+    # A splat for every pair of rows, a sum for each of C's, and beta, a mask and a load.
+    most = (regs.count - 3 - shape.m) // shape.m
+    depths = sorted({min(shape.k, depth) for depth in DEPTHS if depth <= most} or {1})
+    l1, l2 = machine.l1d_bytes or L1_BYTES, machine.l2_bytes or L2_BYTES
+    size = regs.vector.itemsize
+    from_memory = shape.k * shape.n * size > (machine.l3_bytes or l2)
+    good = [
+        depth for depth in depths
+        if depth <= BUSY_STREAMS and (from_memory or not rows_collide(depth, shape.n * size, l1))
+    ]  # fmt: skip
+    # C is read and written for every few rows of B, so it has to stay: half of L2.
+    nc = min(shape.n, max(regs.vector.lanes, l2 // 2 // (shape.m * size)))
+    default: Config = {
+        "mr": shape.m, "nv": 1, "ku": 1, "kc": max(good or depths[:1]), "nc": nc,
+        "order": "panels", "pack_a": "off", "pack_b": "off",
+    }  # fmt: skip
+    fixed = ("ku", "mc", "nc", "order", "pack_a", "pack_b")
+    blocks = frozenset({(shape.m, 1)})
+    preferred = shape.m <= HARDLY_ROWS and _long_rows(shape, regs)
+    return Path("rows", blocks, frozenset(depths), fixed, default, preferred)
 
 
 def _space(
     shape: Shape, regs: Registers, machine: Machine, threads: int,
-    pack_a: tuple[str, ...], pack_b: tuple[str, ...],
+    pack_a: tuple[str, ...], pack_b: tuple[str, ...], path: Path | None = None,
 ) -> SearchSpace:  # fmt: skip
-    """Tiles, and dot products along k where C is narrow and B not packed ahead."""
+    """Tiles, and the other path if there is one."""
     lanes = regs.vector.lanes
-    tiles, dots = tile_blocks(shape, regs), dot_blocks(shape, regs)
-    narrow = shape.n <= FEW_COLUMNS and shape.items == 1 and pack_b != ("ready",)
+    tiles = tile_blocks(shape, regs)
     default = default_config(shape, regs, machine, threads, pack_a, pack_b)
-    if narrow:
-        default |= _dot_default(shape, dots)
-    kcs = {k_block(shape.k, kc, lanes) for kc in KC_VALUES} | {int(default["kc"]), shape.k}
+    kcs = {k_block(shape.k, kc, lanes) for kc in KC_VALUES} | {shape.k}
+    blocks = set(tiles)
+    if path:
+        blocks |= path.blocks
+        kcs |= path.kcs or set()
+        default |= {**path.default, "path": path.name} if path.preferred else {"path": "tiles"}
     if shape.m <= FEW_ROWS and pack_b[0] == "off":
         kcs |= {min(shape.k, STREAMS), min(shape.k, 2 * STREAMS)}
     axes = [
-        _axis("mr", {mr for mr, _ in tiles + dots * narrow}),
-        _axis("nv", {nv for _, nv in tiles + dots * narrow}),
+        _axis("mr", {mr for mr, _ in blocks}),
+        _axis("nv", {nv for _, nv in blocks}),
         _axis("ku", {1, 2, 4}),
-        _axis("kc", kcs),
+        _axis("kc", kcs | {int(default["kc"])}),
         _axis("mc", {min(shape.m, mc) for mc in MC_VALUES} | {shape.m, int(default["mc"])}),
         _axis("nc", {min(shape.n, vectors * lanes) for vectors in NC_VECTORS}
               | {shape.n, int(default["nc"])}),
@@ -132,11 +190,10 @@ def _space(
         Axis("pack_b", pack_b, "categorical"),
         Axis("grid", tuple(map(grid_name, grids(threads, shape))), "categorical"),
     ]  # fmt: skip
-    if narrow:
-        axes.insert(0, Axis("path", ("tiles", "dots"), "categorical"))
     rules = _constraints(shape, regs, machine, default)
-    if narrow:
-        rules += _path_constraints(set(tiles), set(dots), default)
+    if path:
+        axes.insert(0, Axis("path", ("tiles", path.name), "categorical"))
+        rules += _path_constraints(set(tiles), path, default)
     else:
         rules += (Constraint("register block", ("mr", "nv"), lambda mr, nv: (mr, nv) in tiles),)
     return SearchSpace(tuple(axes), default, rules)
@@ -170,15 +227,11 @@ def default_config(
         "pack_b": "fused" if "fused" in pack_b and not few else pack_b[0],
         "grid": grid_name(_default_grid(grids(threads, shape), shape)),
     }  # fmt: skip
-    if shape.m <= VERY_FEW_ROWS and pack_b[0] == "off" and shape.k * shape.n * size > l2:
+    streams = pack_b[0] == "off" and _long_rows(shape, regs) and shape.k * shape.n * size > l2
+    if shape.m <= VERY_FEW_ROWS and streams:
         mr, nv = min(candidates, key=lambda block: abs(block[1] - 4))
         config |= {"mr": mr, "nv": nv, "kc": min(shape.k, STREAMS), "nc": shape.n}  # fmt: skip
     return config
-
-
-def _dot_default(shape: Shape, pairs: list[tuple[int, int]]) -> dict[str, Value]:
-    mr, nv = min(pairs, key=lambda pair: _dot_cost(shape, *pair))
-    return {"path": "dots", "mr": mr, "nv": nv, "ku": 1, "kc": shape.k, "pack_a": "off"}
 
 
 def _constraints(
@@ -213,29 +266,36 @@ def _constraints(
 
 
 def _path_constraints(
-    tiles: set[tuple[int, int]], dots: set[tuple[int, int]], default: Config
+    tiles: set[tuple[int, int]], path: Path, default: Config
 ) -> tuple[Constraint, ...]:
-    """Each path has blocks of its own, and dot products no blocking but kc."""
-    fixed = ("mc", "nc", "order", "pack_a", "pack_b")
+    """Each path has blocks of its own, and the other one fewer choices than tiles."""
 
-    def block_known(path: str, mr: int, nv: int) -> bool:
-        return (mr, nv) in (dots if path == "dots" else tiles)
+    def block_known(name: str, mr: int, nv: int) -> bool:
+        return (mr, nv) in (path.blocks if name == path.name else tiles)
 
-    def only_default(name: str) -> Constraint:
+    def kc_known(name: str, kc: int) -> bool:
+        return name != path.name or path.kcs is None or kc in path.kcs
+
+    def only_default(axis: str) -> Constraint:
         return Constraint(
-            "dot products have no such choice",
-            ("path", name),
-            lambda path, value: path != "dots" or value == default[name],
+            f"{path.name} have no such choice",
+            ("path", axis),
+            lambda name, value: name != path.name or value == default[axis],
         )
 
     return (
         Constraint("register block", ("path", "mr", "nv"), block_known),
-        *(only_default(name) for name in fixed),
+        Constraint("block along k", ("path", "kc"), kc_known),
+        *(only_default(axis) for axis in path.fixed),
     )
 
 
 def _axis(name: str, values: set[int]) -> Axis:
     return Axis(name, tuple(sorted(values)))
+
+
+def _long_rows(shape: Shape, regs: Registers) -> bool:
+    return -(-shape.n // regs.vector.lanes) >= ROW_VECTORS
 
 
 def _height(count: int, tile: int) -> int:

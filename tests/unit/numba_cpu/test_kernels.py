@@ -10,6 +10,7 @@ from gemmbench_backends.numba_cpu.dotkernel import DotKernel, dotkernel_ir
 from gemmbench_backends.numba_cpu.emit import Vector
 from gemmbench_backends.numba_cpu.microkernel import MicroKernel, microkernel_ir
 from gemmbench_backends.numba_cpu.movement import gather_ir, pad_ir, transpose_ir
+from gemmbench_backends.numba_cpu.rowkernel import RowKernel, rowkernel_ir
 
 AVX512 = ("x86_64-linux-gnu", "skylake-avx512", "+avx512f,+avx512vl,+fma,-prefer-256-bit", 64)
 AVX2 = ("x86_64-linux-gnu", "haswell", "+avx2,+fma", 32)
@@ -54,6 +55,16 @@ def test_dot_kernel_multiplies_whole_registers_in_its_loop(target, dtype):
     vector = Vector(dtype, target[3] // np.dtype(dtype).itemsize)
     text = assemble(dotkernel_ir(DotKernel(4, 2, vector, 2)), target)
     assert any(len(MULTIPLY_ADD.findall(body)) == 16 for body in loops(text))
+
+
+@TARGETS
+@DTYPES
+def test_row_kernel_keeps_its_factors_in_registers(target, dtype):
+    depth = 4 if target[3] == 32 else 12
+    vector = Vector(dtype, target[3] // np.dtype(dtype).itemsize)
+    bodies = loops(assemble(rowkernel_ir(RowKernel(2, depth, vector)), target))
+    assert any(len(MULTIPLY_ADD.findall(body)) == 2 * depth for body in bodies)
+    assert not [line for body in bodies for line in body.splitlines() if SPILL.search(line)]
 
 
 @TARGETS

@@ -45,3 +45,15 @@ def test_few_rows_that_share_their_sets_are_packed_once():
     config = default(Linear(10, 4096, 1000), weights="prepared")
     assert (config["pack_a"], config["nc"]) == ("on", 1000)
     assert default(Linear(10, 4000, 1000), weights="prepared")["pack_a"] == "off"
+
+
+def test_one_row_of_c_takes_whole_rows_of_b():
+    for m, path in ((1, "rows"), (2, "rows"), (4, "tiles")):
+        assert default(Gemm(m, 4096, 4096))["path"] == path
+    assert "path" not in default(Gemm(5, 4096, 4096))
+    assert default(Gemm(1, 4096, 100))["path"] == "tiles"
+
+
+def test_rows_of_b_in_cache_do_not_share_their_sets_either():
+    assert default(Gemm(1, 1024, 1024))["kc"] == 8
+    assert default(Gemm(1, 1024, 1000))["kc"] == 12
