@@ -4,6 +4,7 @@ Source of the model: Low, Igual, Smith & Quintana-Ortí 2016, "Analytical Modeli
 High-Performance BLIS": the register block from the registers, kc from L1, mc from L2.
 """
 
+import itertools
 from collections import Counter
 from dataclasses import dataclass
 
@@ -209,11 +210,12 @@ def default_config(
     l1, l2 = machine.l1d_bytes or L1_BYTES, machine.l2_bytes or L2_BYTES
     few = shape.m <= FEW_ROWS
 
-    def cost(block: tuple[int, int]) -> float:
+    def cost(block: tuple[int, int], grid: tuple[int, int, int]) -> float:
         missing = rows_collide(block[0], shape.k * size, l1) and not (few and "on" in pack_a)
-        return _tile_cost(shape, lanes, *block, missing)
+        return -(-shape.items // grid[0]) * _tile_cost(shape, lanes, *block, missing, grid[1:])
 
-    mr, nv = min(candidates, key=cost)
+    pairs = [(block, grid) for grid in grids(threads, shape) for block in candidates]
+    (mr, nv), grid = min(pairs, key=lambda pair: cost(*pair))
     # Five eighths of L1 for the tile of A that stays while panels of B stream past it.
     kc = k_block(shape.k, max(lanes, l1 * 5 // 8 // (mr * size)), lanes)
     # Half of L2 for the packed block of B, which every row of tiles reads again; through the other
@@ -225,7 +227,7 @@ def default_config(
         "mr": mr, "nv": nv, "ku": 2, "kc": kc, "mc": shape.m, "nc": shape.n if packed else nc,
         "order": "panels" if few else "rows", "pack_a": "on" if packed else pack_a[0],
         "pack_b": "fused" if "fused" in pack_b and not few else pack_b[0],
-        "grid": grid_name(_default_grid(grids(threads, shape), shape)),
+        "grid": grid_name(grid),
     }  # fmt: skip
     streams = pack_b[0] == "off" and _long_rows(shape, regs) and shape.k * shape.n * size > l2
     if shape.m <= VERY_FEW_ROWS and streams:
@@ -315,27 +317,35 @@ def rows_collide(mr: int, ld: int, l1: int) -> bool:
     return max(sets.values()) > max(1, l1 // WAY_BYTES)
 
 
-def _tile_cost(shape: Shape, lanes: int, mr: int, nv: int, missing: bool) -> float:
-    """Cycles along k, in FMAs: each tile pays for its block, at least latency, A, B and C.
+def _tile_cost(
+    shape: Shape, lanes: int, mr: int, nv: int, missing: bool, parts: tuple[int, int]
+) -> float:
+    """Cycles along k of the busiest of `parts` threads by rows and columns, in FMAs.
 
-    `missing`: each element of A comes from L2, which costs half the time of an FMA more. The
-    weights were fitted on Zen 4; they only order blocks that are all nearly full.
+    Each tile pays for its block, at least latency, A, B and C; each thread packs its part of B,
+    at a load and a store a vector. `missing`: each element of A comes from L2, which costs half
+    the time of an FMA more. The weights were fitted on Zen 4; they only order blocks that are all
+    nearly full.
     """
-    vectors = -(-shape.n // lanes)
-    rows, columns = split(shape.m, mr)[2], split(vectors, nv)[2]
-    height, width = shape.m / rows, vectors / columns
+    rows, m = _largest_share(shape.m, mr, parts[0])
+    columns, vectors = _largest_share(-(-shape.n // lanes), nv, parts[1])
     b_cost = 1.0 if shape.m <= FEW_ROWS else 0.35
-    fmas = max(height * width, MIN_ACCUMULATORS)
-    return rows * columns * (fmas + (0.65 if missing else 0.15) * height + b_cost * width + 2.5)
+    fmas = max(m * vectors / (rows * columns), MIN_ACCUMULATORS)
+    edges = (0.65 if missing else 0.15) * m / rows + b_cost * vectors / columns + 2.5
+    return rows * columns * (fmas + edges) + 2 * vectors
+
+
+def _largest_share(count: int, tile: int, parts: int) -> tuple[int, int]:
+    """Tiles, and rows or vectors in them, of the thread that has most of them."""
+    size, larger, tiles = split(count, tile, parts)
+    edges = [tiles * part // parts for part in range(parts + 1)]
+    return max(
+        (stop - start, (stop - start) * size + min(stop, larger) - min(start, larger))
+        for start, stop in itertools.pairwise(edges)
+    )
 
 
 def _dot_cost(shape: Shape, mr: int, nv: int) -> float:
     """FMAs along k, and the loads from L2 that limit them: both operands are whole registers."""
     tiles = split(shape.m, mr)[2] * split(shape.n, nv)[2]
     return tiles * (max(mr * nv, MIN_ACCUMULATORS) + 0.5 * (mr + nv))
-
-
-def _default_grid(found: list[tuple[int, int, int]], shape: Shape) -> tuple[int, int, int]:
-    """Items apart where there are enough, else the longer side of C cut."""
-    return max(found, key=lambda g: (g[0] if shape.items >= 2 * g[0] else 0,
-                                     g[1] if shape.m >= shape.n else g[2]))  # fmt: skip

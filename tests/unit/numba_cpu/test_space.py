@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from gemmbench.problem import Gemm, Linear
+from gemmbench.problem import Conv2d, Gemm, Linear
 from gemmbench_backends.numba_cpu.space import rows_collide
 
 from .reference import BACKEND, HERE
@@ -57,3 +57,19 @@ def test_one_row_of_c_takes_whole_rows_of_b():
 def test_rows_of_b_in_cache_do_not_share_their_sets_either():
     assert default(Gemm(1, 1024, 1024))["kc"] == 8
     assert default(Gemm(1, 1024, 1000))["kc"] == 12
+
+
+def test_threads_share_the_side_that_divides_best():
+    """169 columns are 11 registers, which two threads cannot share evenly; 128 rows they can."""
+    assert default(Gemm(128, 1728, 169), threads=2)["grid"] == "1x2x1"
+    assert default(Gemm(96, 363, 3025), threads=2)["grid"] == "1x1x2"
+
+
+def test_threads_take_whole_images_only_where_they_come_out_even():
+    def grid(batch):
+        problem = Conv2d(batch, 64, 14, 14, 64, (3, 3), pad=(1, 1))
+        return default(problem, algorithm="implicit-gemm", threads=2)["grid"]
+
+    assert grid(10) == "2x1x1"
+    assert grid(1) != "2x1x1"
+    assert grid(3) != "2x1x1"
