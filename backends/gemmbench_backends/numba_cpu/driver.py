@@ -109,7 +109,8 @@ def _pack_b(p: Any, b: int, j: int, k0: int, kb: int, panel: int) -> None:
     if p.b_source == BY_ROWS:
         kind = 0 if j < p.extra_vectors else (2 if j == p.column_tiles - 1 else 1)
         source = b + k0 * p.ldb + first * vector
-        _call(p.kernels[1, 0, kind], (kb, 0, 0, source, p.ldb, 0, 0, panel, p.tail, p.scale))
+        tail = p.tail if kind == 2 else p.lanes
+        _call(p.kernels[1, 0, kind], (kb, 0, 0, source, p.ldb, 0, 0, panel, tail, p.scale))
     elif p.b_source == BY_COLUMNS:
         for v in range(first, last):
             rows = min(p.lanes, p.n - v * p.lanes)
@@ -135,6 +136,7 @@ def _block(
         height, width = _row(p, i + 1) - row, _vector(p, j + 1) - v
         low = 0 if i < p.extra_rows else 1
         kind = 0 if j < p.extra_vectors else (2 if j == p.column_tiles - 1 else 1)
+        tail = p.tail if kind == 2 else p.lanes
         in_place = b + k0 * p.ldb + v * vector
         panel = buffer_b + (v - _vector(p, jc)) * vector * kb
         if p.pack_a == IN_PLACE:
@@ -149,7 +151,7 @@ def _block(
         if first and i == i0 and p.pack_b == FUSE:
             _call(
                 p.kernels[1, low, kind],
-                (kb, tile, lda, in_place, p.ldb, target, p.ldc, panel, p.tail, scale),
+                (kb, tile, lda, in_place, p.ldb, target, p.ldc, panel, tail, scale),
             )
         else:
             if p.pack_b == IN_PLACE:
@@ -165,7 +167,7 @@ def _block(
                     _pack_b(p, b, j, k0, kb, panel)
             _call(
                 p.kernels[0, low, kind],
-                (kb, tile, lda, source, ldb, target, p.ldc, 0, p.tail, scale),
+                (kb, tile, lda, source, ldb, target, p.ldc, 0, tail, scale),
             )
         if p.order == PANELS_FIRST:
             i += 1

@@ -147,6 +147,18 @@ def test_whole_rows_give_the_product_exactly(m, k, n, vector, mr, depth, nc, thr
     assert not output.overrun()
 
 
+@pytest.mark.parametrize(("nbytes", "kernels"), [(64, 6), (32, 6), (16, 9)])
+def test_ragged_fused_product_reaches_few_kernels(nbytes, kernels):
+    """57 rows are tiles of 8 and 9; 7 vectors tiles of 2 and 3, two of them narrow."""
+    vector = Vector("float32", nbytes // 4)
+    n = 7 * vector.lanes - 3
+    a, b = whole_numbers((57, 64), vector, 1), whole_numbers((64, n), vector, 2)
+    c = whole_numbers((57, n), vector, 3)
+    cut = Blocking(9, 3, 2, 64, 57, n, "rows", "off", "fused")
+    plan = tiled_plan(Shape(57, 64, n), vector, cut, place(a), place(b), place(c))
+    assert len(set(plan.record["kernels"].ravel()) - {0}) == kernels
+
+
 def test_uniform_operands_stay_within_the_error_bound():
     problem = Gemm(33, 1000, 47)
     operands, output = fill_operands(problem, "uniform", 5), guarded_output(problem)
