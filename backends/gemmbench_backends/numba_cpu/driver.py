@@ -141,11 +141,8 @@ def _block(
         panel = buffer_b + (v - _vector(p, jc)) * vector * kb
         if p.pack_a == IN_PLACE:
             tile, lda = a + row * p.lda + k0 * p.itemsize, p.lda
-        elif p.pack_a == PACK:
-            tile = buffer_a + (row - _row(p, i0)) * kb * p.itemsize
-            lda = height * p.itemsize
         else:
-            tile = a + (k0 * p.m + row * kb) * p.itemsize
+            tile = buffer_a + (row - _row(p, i0)) * kb * p.itemsize
             lda = height * p.itemsize
         target = c + row * p.ldc + v * vector
         if first and i == i0 and p.pack_b == FUSE:

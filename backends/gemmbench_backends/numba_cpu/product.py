@@ -32,7 +32,7 @@ _AVX_BYTES = 32  # AVX and wider registers load by mask; of narrower ones LLVM m
 _PAGE_BYTES = 4096
 _SKEW_BYTES = 320  # five lines: buffers a multiple of a page apart would share cache sets
 
-_PACK_A = {"off": IN_PLACE, "on": PACK, "ready": READY}
+_PACK_A = {"off": IN_PLACE, "on": PACK}
 _PACK_B = {"off": IN_PLACE, "on": PACK, "fused": FUSE, "ready": READY}
 _ORDER = {"panels": PANELS_FIRST, "rows": ROWS_FIRST}
 
