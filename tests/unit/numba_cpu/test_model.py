@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from gemmbench.problem import Conv2d, Gemm, Linear
-from gemmbench_backends.numba_cpu.space import rows_collide
+from gemmbench_backends.numba_cpu.model import rows_collide
 
 from .reference import BACKEND, HERE
 
