@@ -48,7 +48,7 @@ class NumbaCpu:
     def prepare(self, problem: Problem, config: Config, operands: Operands) -> Prepared:
         """Compile the kernels of `config`, allocate its buffers, plan its loops."""
         from gemmbench_backends.numba_cpu import conv, layers
-        from gemmbench_backends.numba_cpu.space import registers
+        from gemmbench_backends.numba_cpu.model import registers
 
         vector = registers(detect_machine(), problem.dtype).vector
         if isinstance(problem, Gemm):

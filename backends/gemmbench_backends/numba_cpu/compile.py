@@ -36,12 +36,14 @@ def kernel_address(name: str, ir: str) -> int:
 
 
 def assembly(ir: str, triple: str, cpu: str, features: str) -> str:
-    """`ir` as assembly text for a machine that need not be this one."""
+    """`ir`, verified, as assembly text for a machine that need not be this one."""
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     target = llvm.Target.from_triple(triple)
     machine = target.create_target_machine(cpu=cpu, features=features, opt=3)
-    return str(machine.emit_assembly(llvm.parse_assembly(ir)))
+    module = llvm.parse_assembly(ir)
+    module.verify()
+    return str(machine.emit_assembly(module))
 
 
 def host_cpu() -> tuple[str, str]:
@@ -71,9 +73,7 @@ def _load(name: str, ir: str) -> int:
 
 
 def _compile(ir: str) -> bytes:
-    module = llvm.parse_assembly(ir)
-    module.verify()
-    return bytes(_target_machine().emit_object(module))
+    return bytes(_target_machine().emit_object(llvm.parse_assembly(ir)))
 
 
 def _read_entry(path: Path) -> bytes | None:

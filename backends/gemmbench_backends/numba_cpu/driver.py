@@ -109,7 +109,8 @@ def _pack_b(p: Any, b: int, j: int, k0: int, kb: int, panel: int) -> None:
     if p.b_source == BY_ROWS:
         kind = 0 if j < p.extra_vectors else (2 if j == p.column_tiles - 1 else 1)
         source = b + k0 * p.ldb + first * vector
-        _call(p.kernels[1, 0, kind], (kb, 0, 0, source, p.ldb, 0, 0, panel, p.tail, p.scale))
+        tail = p.tail if kind == 2 else p.lanes
+        _call(p.kernels[1, 0, kind], (kb, 0, 0, source, p.ldb, 0, 0, panel, tail, p.scale))
     elif p.b_source == BY_COLUMNS:
         for v in range(first, last):
             rows = min(p.lanes, p.n - v * p.lanes)
@@ -135,21 +136,19 @@ def _block(
         height, width = _row(p, i + 1) - row, _vector(p, j + 1) - v
         low = 0 if i < p.extra_rows else 1
         kind = 0 if j < p.extra_vectors else (2 if j == p.column_tiles - 1 else 1)
+        tail = p.tail if kind == 2 else p.lanes
         in_place = b + k0 * p.ldb + v * vector
         panel = buffer_b + (v - _vector(p, jc)) * vector * kb
         if p.pack_a == IN_PLACE:
             tile, lda = a + row * p.lda + k0 * p.itemsize, p.lda
-        elif p.pack_a == PACK:
-            tile = buffer_a + (row - _row(p, i0)) * kb * p.itemsize
-            lda = height * p.itemsize
         else:
-            tile = a + (k0 * p.m + row * kb) * p.itemsize
+            tile = buffer_a + (row - _row(p, i0)) * kb * p.itemsize
             lda = height * p.itemsize
         target = c + row * p.ldc + v * vector
         if first and i == i0 and p.pack_b == FUSE:
             _call(
                 p.kernels[1, low, kind],
-                (kb, tile, lda, in_place, p.ldb, target, p.ldc, panel, p.tail, scale),
+                (kb, tile, lda, in_place, p.ldb, target, p.ldc, panel, tail, scale),
             )
         else:
             if p.pack_b == IN_PLACE:
@@ -165,7 +164,7 @@ def _block(
                     _pack_b(p, b, j, k0, kb, panel)
             _call(
                 p.kernels[0, low, kind],
-                (kb, tile, lda, source, ldb, target, p.ldc, 0, p.tail, scale),
+                (kb, tile, lda, source, ldb, target, p.ldc, 0, tail, scale),
             )
         if p.order == PANELS_FIRST:
             i += 1
@@ -242,6 +241,28 @@ def multiply_dots(plan: Any, thread: int) -> None:
                     p.kernels[0, low, narrow],
                     (kb, a, p.lda, b, p.ldb, c, p.ldc, p.c_step, scale),
                 )
+
+
+@_entry
+def multiply_rows(plan: Any, thread: int) -> None:
+    """C = alpha·A·B + beta·C for a few rows: kc whole rows of B at a time, thread by columns.
+
+    Tile rows are those of C that one kernel holds; nc is in vectors.
+    """
+    p = carray(plan, (1,))[0]
+    v0, v1 = _share((p.n + p.lanes - 1) // p.lanes, p.grid_columns, thread)
+    nc = _even(v1 - v0, p.nc)
+    for v in range(v0, v1, nc):
+        columns = min(min(v1, v + nc) * p.lanes, p.n) - v * p.lanes
+        for k0 in range(0, p.k, p.kc):
+            scale = p.scale if k0 == 0 else p.scale + 2 * p.itemsize
+            last = 1 if k0 + p.kc > p.k else 0
+            for i in range(p.row_tiles):
+                a = p.a + _row(p, i) * p.lda + k0 * p.itemsize
+                b = p.b + k0 * p.ldb + v * p.lanes * p.itemsize
+                c = p.c + _row(p, i) * p.ldc + v * p.lanes * p.itemsize
+                low = 0 if i < p.extra_rows else 1
+                _call(p.kernels[last, low, 0], (columns, a, p.lda, b, p.ldb, c, p.ldc, scale))
 
 
 @_entry

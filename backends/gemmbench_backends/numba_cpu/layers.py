@@ -18,6 +18,7 @@ from gemmbench_backends.numba_cpu.product import (
     Shape,
     dots_plan,
     new_plan,
+    rows_plan,
     tiled_plan,
 )
 from gemmbench_backends.numba_cpu.threads import runner
@@ -67,6 +68,11 @@ def prepare_gemm(problem: Gemm, config: Config, operands: Operands, vector: Vect
     shape = Shape(problem.m, problem.k, problem.n)
     a, b, c = (matrix(operands[name]) for name in ("a", "b", "out"))
     cut = blocking(config)
+    if config.get("path") == "rows":
+        plan = rows_plan(shape, vector, cut, a, b, c)
+        return _ready(
+            ((plan, runner(driver.multiply_rows, plan.address, cut.threads())),), operands
+        )
     if config.get("path") != "dots":
         return _ready((_multiply(tiled_plan(shape, vector, cut, a, b, c), cut),), operands)
     flipping = _flip(vector, cut, b, (problem.k, problem.n))

@@ -12,11 +12,11 @@
       └────┘         └────────┴────────┴────────┘
                                        └ the last vector may be masked
 
-C is touched once, after the k loop: C = alpha·acc where beta is 0 (C is then not read), otherwise
-C = beta·C + alpha·acc. A comes by rows (row-major in place) or by columns (packed panels, or a
-transposed matrix in place); B always by rows, packed or in place, which only its stride tells
-apart. A kernel that *stores the panel* writes each row of B it reads to a packed panel, so that
-packing costs no pass of its own; with no rows it does nothing else and is the packing kernel.
+C is touched once, after the k loop: C = beta·C + alpha·acc, and not read where beta is 0. A comes
+by rows (row-major in place) or by columns (packed panels, or a transposed matrix in place); B
+always by rows, packed or in place, which only its stride tells apart. A kernel that *stores the
+panel* writes each row of B it reads to a packed panel, so that packing costs no pass of its own;
+with no rows it does nothing else and is the packing kernel.
 
 Source: Goto & van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication" (the inner
 kernel); Van Zee & van de Geijn 2015, "BLIS: A Framework for Rapidly Instantiating BLAS
@@ -27,6 +27,7 @@ from dataclasses import dataclass
 
 from gemmbench_backends.numba_cpu.emit import Function, Values, Vector
 
+SCALE_ELEMENTS = 4  # alpha and beta of the first block along k, then those of the others
 ROWS_A_BASE = 4  # x86 adds index·{1,2} to a base, so one base and lda, 2·lda, 3·lda reach 4 rows
 
 
@@ -42,6 +43,7 @@ class MicroKernel:
     b_tail: bool = False  # the last vector of B has lanes that must not be read
     c_tail: bool = False  # the last vector of C has lanes that must not be touched
     stores_panel: bool = False
+    any_k: bool = True  # else k is a multiple of the unrolling, and the loop for the rest left out
 
     def name(self) -> str:
         """A symbol that no other variant has."""
@@ -50,6 +52,7 @@ class MicroKernel:
             (self.b_tail, "btail"),
             (self.c_tail, "ctail"),
             (self.stores_panel, "panel"),
+            (self.unroll > 1 and not self.any_k, "even"),
         )
         parts = [f"tile_{self.rows}x{self.vectors}", self.vector.suffix, f"u{self.unroll}"]
         return "_".join(parts + [label for on, label in flags if on])
@@ -59,7 +62,7 @@ def microkernel_ir(kernel: MicroKernel) -> str:
     """The module of `void name(k, a, lda, b, ldb, c, ldc, panel, tail, scale)`.
 
     Strides are bytes, pointers need no alignment. `tail`: valid lanes of the last vector. `scale`
-    points at alpha and beta, elements of the dtype.
+    points at SCALE_ELEMENTS of the dtype, alpha and beta first, then a row of the block in zeros.
     """
     parameters = [
         ("i64", "k"), ("ptr noalias", "a"), ("i64", "lda"), ("ptr noalias", "b"), ("i64", "ldb"),
@@ -80,7 +83,7 @@ def microkernel_ir(kernel: MicroKernel) -> str:
 
     trips = f.new(f"udiv i64 %k, {kernel.unroll}")
     state = f.loop(trips, state, steps(kernel.unroll).emit)
-    if kernel.unroll > 1:
+    if kernel.unroll > 1 and kernel.any_k:
         rest = f.new(f"urem i64 %k, {kernel.unroll}")
         state = f.loop(rest, state, steps(1).emit)
     if kernel.rows:
@@ -170,25 +173,22 @@ def _a_bases(f: Function, kernel: MicroKernel) -> Values:
 
 
 def _update_c(f: Function, kernel: MicroKernel, state: Values, mask: str | None) -> None:
-    alpha = f.splat(f.load_scalar("%scale"))
-    beta = f.load_scalar(f.at("%scale", kernel.vector.itemsize))
+    """C = alpha·acc + beta·C, where beta·C is read from a row of zeros if beta is 0.
+
+    Two branches would be half of the kernel's code, and compile as long as its loops.
+    """
+    kind, size = kernel.vector.type, kernel.vector.itemsize
+    alpha, beta = f.load_scalar("%scale"), f.load_scalar(f.at("%scale", size))
     overwrite = f.new(f"fcmp oeq {kernel.vector.scalar} {beta}, 0.0")
-    kind = kernel.vector.type
-
-    def tile(update: bool) -> None:
-        scale = f.splat(beta) if update else ""
-        row = "%c"
-        for i in range(kernel.rows):
-            for j in range(kernel.vectors):
-                edge = mask if j == kernel.vectors - 1 else None
-                where = f.at(row, j * kernel.vector.nbytes)
-                acc = state[_acc(i, j)][1]
-                if update:
-                    old = f.new(f"fmul {kind} {f.load(where, edge)}, {scale}")
-                    acc = f.fma(acc, alpha, old)
-                else:
-                    acc = f.new(f"fmul {kind} {acc}, {alpha}")
-                f.store(acc, where, edge)
-            row = f.at(row, "%ldc")
-
-    f.either(overwrite, lambda: tile(False), lambda: tile(True))
+    zeros = f.at("%scale", SCALE_ELEMENTS * size)
+    old_row = f.new(f"select i1 {overwrite}, ptr {zeros}, ptr %c")
+    old_ld = f.new(f"select i1 {overwrite}, i64 0, i64 %ldc")
+    alpha, beta, row = f.splat(alpha), f.splat(beta), "%c"
+    for i in range(kernel.rows):
+        for j in range(kernel.vectors):
+            edge = mask if j == kernel.vectors - 1 else None
+            old = f.load(f.at(old_row, j * kernel.vector.nbytes), edge)
+            scaled = f.new(f"fmul {kind} {old}, {beta}")
+            total = f.fma(state[_acc(i, j)][1], alpha, scaled)
+            f.store(total, f.at(row, j * kernel.vector.nbytes), edge)
+        row, old_row = f.at(row, "%ldc"), f.at(old_row, old_ld)

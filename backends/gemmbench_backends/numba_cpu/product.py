@@ -12,7 +12,7 @@ from gemmbench_backends.numba_cpu import movement
 from gemmbench_backends.numba_cpu.compile import kernel_address
 from gemmbench_backends.numba_cpu.dotkernel import DotKernel, dotkernel_ir
 from gemmbench_backends.numba_cpu.emit import Vector
-from gemmbench_backends.numba_cpu.microkernel import MicroKernel, microkernel_ir
+from gemmbench_backends.numba_cpu.microkernel import SCALE_ELEMENTS, MicroKernel, microkernel_ir
 from gemmbench_backends.numba_cpu.plan import (
     BY_ROWS,
     FUSE,
@@ -23,14 +23,16 @@ from gemmbench_backends.numba_cpu.plan import (
     READY,
     ROWS_FIRST,
 )
+from gemmbench_backends.numba_cpu.rowkernel import RowKernel, rowkernel_ir
 
 Array = NDArray[Any]
 Runner = Callable[[], None]
 
+_AVX_BYTES = 32  # AVX and wider registers load by mask; of narrower ones LLVM makes branches
 _PAGE_BYTES = 4096
 _SKEW_BYTES = 320  # five lines: buffers a multiple of a page apart would share cache sets
 
-_PACK_A = {"off": IN_PLACE, "on": PACK, "ready": READY}
+_PACK_A = {"off": IN_PLACE, "on": PACK}
 _PACK_B = {"off": IN_PLACE, "on": PACK, "fused": FUSE, "ready": READY}
 _ORDER = {"panels": PANELS_FIRST, "rows": ROWS_FIRST}
 
@@ -158,7 +160,7 @@ def tiled_plan(
     """The plan of C = alpha·A·B + beta·C by tiles, for `driver.multiply`."""
     plan = new_plan(vector, cut.grid)
     kc = k_block(shape.k, cut.kc, vector.lanes)
-    _set_operands(plan, shape, vector, kc, a, b, c, (alpha, beta))
+    _set_operands(plan, shape, vector, kc, a, b, c, (alpha, beta), cut.nv * vector.lanes)
     plan.set(
         mc=max(1, cut.mc // cut.mr), nc=max(1, cut.nc // (cut.nv * vector.lanes)),
         order=_ORDER[cut.order], pack_a=_PACK_A[cut.pack_a], pack_b=_PACK_B[cut.pack_b],
@@ -196,17 +198,43 @@ def dots_plan(
     return plan
 
 
+def rows_plan(
+    shape: Shape, vector: Vector, cut: Blocking, a: Matrix, b: Matrix, c: Matrix,
+    alpha: float = 1.0, beta: float = 0.0,
+) -> Plan:  # fmt: skip
+    """The plan of C = alpha·A·B + beta·C by whole rows, for `driver.multiply_rows`."""
+    threads = cut.threads()
+    plan = new_plan(vector, (1, 1, threads))
+    kc = min(cut.kc, shape.k)
+    _set_operands(plan, shape, vector, kc, a, b, c, (alpha, beta))
+    rows = split(shape.m, cut.mr)
+    _set_tiles(plan, rows, (0, 0, 0))
+    plan.set(nc=max(1, cut.nc // vector.lanes))
+    for low, height in _sizes(rows):
+        for last, depth in enumerate((kc, shape.k % kc)):
+            if depth:
+                kernel = RowKernel(height, depth, vector)
+                address = kernel_address(kernel.name(), rowkernel_ir(kernel))
+                plan.record["kernels"][0, last, low, 0] = address
+    return plan
+
+
 def _set_operands(
     plan: Plan, shape: Shape, vector: Vector, kc: int, a: Matrix, b: Matrix, c: Matrix,
-    scale: tuple[float, float],
+    scale: tuple[float, float], zeros: int = 0,
 ) -> None:  # fmt: skip
-    """Operands and their strides; alpha and beta, of the first block along k and of the others."""
+    """Operands and their strides; alpha and beta, of the first block along k and of the others.
+
+    `zeros` elements follow them, which a kernel reads in place of a C that it must not read.
+    """
     plan.set(m=shape.m, n=shape.n, k=shape.k, kc=kc)
     plan.set(a=a.address, lda=a.ld, a_step=a.step, b=b.address, ldb=b.ld, b_step=b.step)
     plan.set(c=c.address, ldc=c.ld, c_step=c.step)
     plan.set(groups=shape.groups, slots=shape.items, first_item=0, stop_item=shape.items)
     alpha, beta = scale
-    scales = np.array([alpha, beta, alpha, 1.0], dtype=vector.dtype)
+    # The other blocks' pair is read two elements on, so the zeros after it have to be two more.
+    scales = np.zeros(SCALE_ELEMENTS + 2 + zeros, dtype=vector.dtype)
+    scales[:SCALE_ELEMENTS] = (alpha, beta, alpha, 1.0)
     plan.owned.append(scales)
     plan.set(scale=scales.ctypes.data)
 
@@ -232,20 +260,26 @@ def _kernel_table(
     shapes = [(place, width, False) for place, width in _sizes(columns)]
     if ragged:
         shapes.append((2, columns[0], True))
-        if columns[2] - columns[1] == 1:  # the last tile is the only narrow one
+        # Few tiles are narrow: where masks cost nothing, all of them take the edge's kernel.
+        if columns[2] - columns[1] == 1 or (columns[1] and vector.nbytes >= _AVX_BYTES):
             shapes.remove((1, columns[0], False))
+    any_k = any(int(plan.record[side][0]) % cut.ku for side in ("k", "kc"))
     # A thread packs B while it is at its first tile row, so only those heights need to fuse.
     starts = {int(i >= rows[1]) for i in first_tiles(rows[2], cut.grid[1])}
     for low, height in _sizes(rows):
         for place, width, tail in shapes:
             by_columns = cut.pack_a != "off"
             reads_edge = tail and cut.pack_b == "off"
-            kernel = MicroKernel(height, width, vector, cut.ku, by_columns, reads_edge, tail)
+            kernel = MicroKernel(
+                height, width, vector, cut.ku, by_columns, reads_edge, tail, any_k=any_k
+            )
             table[0, low, place] = kernel_address(kernel.name(), microkernel_ir(kernel))
             if cut.pack_b == "on" or (cut.pack_b == "fused" and low in starts):
                 table[1, low, place] = _packing_kernel(kernel, cut.pack_b, tail)
     if not ragged:
         table[:, :, 2] = table[:, :, 1]
+    elif (1, columns[0], False) not in shapes:
+        table[:, :, 1] = table[:, :, 2]
     if cut.pack_b == "on":
         table[1, 0] = table[1, 1]
     return table
@@ -255,8 +289,9 @@ def _packing_kernel(kernel: MicroKernel, pack_b: str, tail: bool) -> int:
     rows, unroll = (kernel.rows, kernel.unroll) if pack_b == "fused" else (0, 1)
     by_columns = kernel.a_by_columns and rows > 0
     packing = MicroKernel(
-        rows, kernel.vectors, kernel.vector, unroll, by_columns, tail, tail and rows > 0, True
-    )
+        rows, kernel.vectors, kernel.vector, unroll, by_columns, tail, tail and rows > 0, True,
+        kernel.any_k,
+    )  # fmt: skip
     return kernel_address(packing.name(), microkernel_ir(packing))
 
 

@@ -1,87 +1,27 @@
-"""What can be tuned for a product on a machine, and the config that a model of its caches picks.
-
-Source of the model: Low, Igual, Smith & Quintana-Ortí 2016, "Analytical Modeling Is Enough for
-High-Performance BLIS": the register block from the registers, kc from L1, mc from L2.
-"""
-
-from dataclasses import dataclass
+"""What can be tuned for a product on a machine: axes, and constraints from registers and caches."""
 
 from gemmbench.machine import Machine
 from gemmbench.problem import Conv2d, Gemm, Problem
-from gemmbench.space import Axis, Config, Constraint, SearchSpace, Value
-from gemmbench_backends.numba_cpu.emit import Vector
-from gemmbench_backends.numba_cpu.product import Shape, k_block, split
+from gemmbench.space import Axis, Config, Constraint, SearchSpace
+from gemmbench_backends.numba_cpu.model import (
+    FEW_ROWS,
+    L2_BYTES,
+    STREAMS,
+    Path,
+    Registers,
+    default_config,
+    dots_path,
+    grid_name,
+    grids,
+    registers,
+    rows_path,
+    tile_blocks,
+)
+from gemmbench_backends.numba_cpu.product import Shape, k_block
 
-L1_BYTES, L2_BYTES = 32 * 1024, 512 * 1024  # assumed where a machine does not tell: the smallest
-TINY_FLOPS = 1_000_000  # below, starting a second thread costs more than it saves
-FEW_COLUMNS = 16  # up to here dot products along k may win: C is too narrow for whole registers
-FEW_ROWS = 48  # up to here B, used so seldom, costs what memory costs and packing never pays
-VERY_FEW_ROWS, STREAMS = 4, 8  # then B, from memory, is best read a few whole rows at a time
-MIN_ACCUMULATORS = 8  # FMA latency 4, two a cycle: fewer chains cannot keep the units busy
 KC_VALUES = (128, 256, 512, 1024, 2048)
 MC_VALUES = (96, 384)
 NC_VECTORS = (16, 64)
-
-
-@dataclass(frozen=True, slots=True)
-class Registers:
-    """The vector registers a kernel may use."""
-
-    count: int
-    vector: Vector
-
-
-def registers(machine: Machine, dtype: str) -> Registers:
-    """The vector registers of `machine`: 32 with AVX-512 and on ARM, otherwise 16."""
-    nbytes = machine.vector_bytes()
-    few = nbytes < 64 and not machine.system.endswith(("aarch64", "arm64"))
-    vector = Vector(dtype, nbytes // (4 if dtype == "float32" else 8))
-    return Registers(16 if few else 32, vector)
-
-
-def fits(mr: int, nv: int, count: int) -> bool:
-    """Whether a block's accumulators, a row of B and one broadcast of A fit in the registers."""
-    return mr * nv + nv + 1 <= count
-
-
-def tile_blocks(shape: Shape, regs: Registers) -> list[tuple[int, int]]:
-    """Register blocks worth trying: nearly full, and each a different even split of m and n."""
-    vectors = -(-shape.n // regs.vector.lanes)
-    found = set()
-    for nv in range(1, 6):
-        tallest = (regs.count - 1 - nv) // nv
-        for mr in range(max(1, tallest - 1), tallest + 1):
-            found.add((_height(shape.m, mr), _height(vectors, nv)))
-    return sorted(block for block in found if fits(*block, regs.count))
-
-
-def dot_blocks(shape: Shape, regs: Registers) -> list[tuple[int, int]]:
-    """Blocks of dot products worth trying: enough chains to hide latency, few rows to stream."""
-    found = {
-        (_height(shape.m, mr), _height(shape.n, nv))
-        for nv in range(1, 13)
-        for mr in range(1, 9)
-        if fits(mr, nv, regs.count)
-    }
-    enough = min(MIN_ACCUMULATORS // 2, shape.m)
-    return sorted((mr, nv) for mr, nv in found if mr * nv >= enough)
-
-
-def grids(threads: int, shape: Shape) -> list[tuple[int, int, int]]:
-    """Ways to lay the threads over (items, rows, columns): one of the three, or a square."""
-    if threads == 1 or 2 * shape.m * shape.k * shape.n * shape.items < TINY_FLOPS:
-        return [(1, 1, 1)]
-    side = max(d for d in range(1, threads + 1) if threads % d == 0 and d * d <= threads)
-    found = {(threads, 1, 1), (1, threads, 1), (1, 1, threads), (1, threads // side, side)}
-    usable = [
-        g for g in sorted(found) if g[0] <= shape.items and g[1] <= shape.m and g[2] <= shape.n
-    ]
-    return usable or [(1, 1, 1)]
-
-
-def grid_name(grid: tuple[int, int, int]) -> str:
-    """A grid as an axis value: '1x2x1'."""
-    return "x".join(str(size) for size in grid)
 
 
 def problem_space(problem: Problem, machine: Machine, choice: Config) -> SearchSpace:
@@ -95,32 +35,37 @@ def problem_space(problem: Problem, machine: Machine, choice: Config) -> SearchS
         return _space(shape, regs, machine, threads, ("off",), packs)
     if isinstance(problem, Gemm):
         shape = Shape(problem.m, problem.k, problem.n)
-        return _space(shape, regs, machine, threads, ("off", "on"), ("off", "on", "fused"))
+        path = dots_path(shape, regs) or rows_path(shape, regs, machine)
+        packs = ("off", "on", "fused")
+        return _space(shape, regs, machine, threads, ("off", "on"), packs, path)
     batch, k, n = problem.batch, problem.in_features, problem.out_features
     if choice["weights"] == "prepared":
-        return _space(Shape(batch, k, n), regs, machine, threads, ("off",), ("ready",))
-    return _space(Shape(n, k, batch), regs, machine, threads, ("off", "on"), ("on",))
+        return _space(Shape(batch, k, n), regs, machine, threads, ("off", "on"), ("ready",))
+    shape, packs = Shape(n, k, batch), ("on",)
+    return _space(shape, regs, machine, threads, ("off", "on"), packs, dots_path(shape, regs))
 
 
 def _space(
     shape: Shape, regs: Registers, machine: Machine, threads: int,
-    pack_a: tuple[str, ...], pack_b: tuple[str, ...],
+    pack_a: tuple[str, ...], pack_b: tuple[str, ...], path: Path | None = None,
 ) -> SearchSpace:  # fmt: skip
-    """Tiles, and dot products along k where C is narrow and B not packed ahead."""
+    """Tiles, and the other path if there is one."""
     lanes = regs.vector.lanes
-    tiles, dots = tile_blocks(shape, regs), dot_blocks(shape, regs)
-    narrow = shape.n <= FEW_COLUMNS and shape.items == 1 and pack_b != ("ready",)
+    tiles = tile_blocks(shape, regs)
     default = default_config(shape, regs, machine, threads, pack_a, pack_b)
-    if narrow:
-        default |= _dot_default(shape, dots)
-    kcs = {k_block(shape.k, kc, lanes) for kc in KC_VALUES} | {int(default["kc"]), shape.k}
+    kcs = {k_block(shape.k, kc, lanes) for kc in KC_VALUES} | {shape.k}
+    blocks = set(tiles)
+    if path:
+        blocks |= path.blocks
+        kcs |= path.kcs or set()
+        default |= {**path.default, "path": path.name} if path.preferred else {"path": "tiles"}
     if shape.m <= FEW_ROWS and pack_b[0] == "off":
         kcs |= {min(shape.k, STREAMS), min(shape.k, 2 * STREAMS)}
     axes = [
-        _axis("mr", {mr for mr, _ in tiles + dots * narrow}),
-        _axis("nv", {nv for _, nv in tiles + dots * narrow}),
+        _axis("mr", {mr for mr, _ in blocks}),
+        _axis("nv", {nv for _, nv in blocks}),
         _axis("ku", {1, 2, 4}),
-        _axis("kc", kcs),
+        _axis("kc", kcs | {int(default["kc"])}),
         _axis("mc", {min(shape.m, mc) for mc in MC_VALUES} | {shape.m, int(default["mc"])}),
         _axis("nc", {min(shape.n, vectors * lanes) for vectors in NC_VECTORS}
               | {shape.n, int(default["nc"])}),
@@ -129,45 +74,13 @@ def _space(
         Axis("pack_b", pack_b, "categorical"),
         Axis("grid", tuple(map(grid_name, grids(threads, shape))), "categorical"),
     ]  # fmt: skip
-    if narrow:
-        axes.insert(0, Axis("path", ("tiles", "dots"), "categorical"))
     rules = _constraints(shape, regs, machine, default)
-    if narrow:
-        rules += _path_constraints(set(tiles), set(dots), default)
+    if path:
+        axes.insert(0, Axis("path", ("tiles", path.name), "categorical"))
+        rules += _path_constraints(set(tiles), path, default)
     else:
         rules += (Constraint("register block", ("mr", "nv"), lambda mr, nv: (mr, nv) in tiles),)
     return SearchSpace(tuple(axes), default, rules)
-
-
-def default_config(
-    shape: Shape, regs: Registers, machine: Machine, threads: int,
-    pack_a: tuple[str, ...], pack_b: tuple[str, ...],
-) -> dict[str, Value]:  # fmt: skip
-    """The config of the analytical model."""
-    lanes, size = regs.vector.lanes, regs.vector.itemsize
-    candidates = tile_blocks(shape, regs)
-    mr, nv = min(candidates, key=lambda block: _tile_cost(shape, lanes, *block))
-    l1, l2 = machine.l1d_bytes or L1_BYTES, machine.l2_bytes or L2_BYTES
-    # Five eighths of L1 for the tile of A that stays while panels of B stream past it.
-    kc = k_block(shape.k, max(lanes, l1 * 5 // 8 // (mr * size)), lanes)
-    # L2 for the packed block of B, which every row of tiles reads again.
-    nc = min(shape.n, max(nv * lanes, l2 // (kc * size)))
-    few = shape.m <= FEW_ROWS
-    config: dict[str, Value] = {
-        "mr": mr, "nv": nv, "ku": 2, "kc": kc, "mc": shape.m, "nc": nc,
-        "order": "panels" if few else "rows", "pack_a": pack_a[0],
-        "pack_b": "fused" if "fused" in pack_b and not few else pack_b[0],
-        "grid": grid_name(_default_grid(grids(threads, shape), shape)),
-    }  # fmt: skip
-    if shape.m <= VERY_FEW_ROWS and pack_b[0] == "off" and shape.k * shape.n * size > l2:
-        mr, nv = min(candidates, key=lambda block: abs(block[1] - 4))
-        config |= {"mr": mr, "nv": nv, "kc": min(shape.k, STREAMS), "nc": shape.n}  # fmt: skip
-    return config
-
-
-def _dot_default(shape: Shape, pairs: list[tuple[int, int]]) -> dict[str, Value]:
-    mr, nv = min(pairs, key=lambda pair: _dot_cost(shape, *pair))
-    return {"path": "dots", "mr": mr, "nv": nv, "ku": 1, "kc": shape.k}
 
 
 def _constraints(
@@ -202,57 +115,29 @@ def _constraints(
 
 
 def _path_constraints(
-    tiles: set[tuple[int, int]], dots: set[tuple[int, int]], default: Config
+    tiles: set[tuple[int, int]], path: Path, default: Config
 ) -> tuple[Constraint, ...]:
-    """Each path has blocks of its own, and dot products no blocking but kc."""
-    fixed = ("mc", "nc", "order", "pack_a", "pack_b")
+    """Each path has blocks of its own, and the other one fewer choices than tiles."""
 
-    def block_known(path: str, mr: int, nv: int) -> bool:
-        return (mr, nv) in (dots if path == "dots" else tiles)
+    def block_known(name: str, mr: int, nv: int) -> bool:
+        return (mr, nv) in (path.blocks if name == path.name else tiles)
 
-    def only_default(name: str) -> Constraint:
+    def kc_known(name: str, kc: int) -> bool:
+        return name != path.name or path.kcs is None or kc in path.kcs
+
+    def only_default(axis: str) -> Constraint:
         return Constraint(
-            "dot products have no such choice",
-            ("path", name),
-            lambda path, value: path != "dots" or value == default[name],
+            f"{path.name} have no such choice",
+            ("path", axis),
+            lambda name, value: name != path.name or value == default[axis],
         )
 
     return (
         Constraint("register block", ("path", "mr", "nv"), block_known),
-        *(only_default(name) for name in fixed),
+        Constraint("block along k", ("path", "kc"), kc_known),
+        *(only_default(axis) for axis in path.fixed),
     )
 
 
 def _axis(name: str, values: set[int]) -> Axis:
     return Axis(name, tuple(sorted(values)))
-
-
-def _height(count: int, tile: int) -> int:
-    """The larger tile of an even split: the name of all the tile sizes that split alike."""
-    size, larger, _ = split(count, tile)
-    return size + (larger > 0)
-
-
-def _tile_cost(shape: Shape, lanes: int, mr: int, nv: int) -> float:
-    """Cycles along k, in FMAs: each tile pays for its block, at least latency, A, B and C.
-
-    The weights were fitted on Zen 4; they only order blocks that are all nearly full.
-    """
-    vectors = -(-shape.n // lanes)
-    rows, columns = split(shape.m, mr)[2], split(vectors, nv)[2]
-    height, width = shape.m / rows, vectors / columns
-    b_cost = 1.0 if shape.m <= FEW_ROWS else 0.35
-    fmas = max(height * width, MIN_ACCUMULATORS)
-    return rows * columns * (fmas + 0.15 * height + b_cost * width + 2.5)
-
-
-def _dot_cost(shape: Shape, mr: int, nv: int) -> float:
-    """FMAs along k, and the loads from L2 that limit them: both operands are whole registers."""
-    tiles = split(shape.m, mr)[2] * split(shape.n, nv)[2]
-    return tiles * (max(mr * nv, MIN_ACCUMULATORS) + 0.5 * (mr + nv))
-
-
-def _default_grid(found: list[tuple[int, int, int]], shape: Shape) -> tuple[int, int, int]:
-    """Items apart where there are enough, else the longer side of C cut."""
-    return max(found, key=lambda g: (g[0] if shape.items >= 2 * g[0] else 0,
-                                     g[1] if shape.m >= shape.n else g[2]))  # fmt: skip

@@ -10,6 +10,7 @@ from gemmbench_backends.numba_cpu.dotkernel import DotKernel, dotkernel_ir
 from gemmbench_backends.numba_cpu.emit import Vector
 from gemmbench_backends.numba_cpu.microkernel import MicroKernel, microkernel_ir
 from gemmbench_backends.numba_cpu.movement import gather_ir, pad_ir, transpose_ir
+from gemmbench_backends.numba_cpu.rowkernel import RowKernel, rowkernel_ir
 
 AVX512 = ("x86_64-linux-gnu", "skylake-avx512", "+avx512f,+avx512vl,+fma,-prefer-256-bit", 64)
 AVX2 = ("x86_64-linux-gnu", "haswell", "+avx2,+fma", 32)
@@ -58,6 +59,16 @@ def test_dot_kernel_multiplies_whole_registers_in_its_loop(target, dtype):
 
 @TARGETS
 @DTYPES
+def test_row_kernel_keeps_its_factors_in_registers(target, dtype):
+    depth = 4 if target[3] == 32 else 12
+    vector = Vector(dtype, target[3] // np.dtype(dtype).itemsize)
+    bodies = loops(assemble(rowkernel_ir(RowKernel(2, depth, vector)), target))
+    assert any(len(MULTIPLY_ADD.findall(body)) == 2 * depth for body in bodies)
+    assert not [line for body in bodies for line in body.splitlines() if SPILL.search(line)]
+
+
+@TARGETS
+@DTYPES
 def test_every_kind_of_kernel_assembles(target, dtype):
     vector = Vector(dtype, target[3] // np.dtype(dtype).itemsize)
     for ir in (
@@ -76,7 +87,8 @@ def test_variants_have_names_of_their_own():
     kernels = [
         MicroKernel(rows, vectors, vector, unroll, *flags)
         for rows, vectors, unroll in ((1, 2, 1), (2, 1, 1), (2, 1, 2))
-        for flags in np.ndindex(2, 2, 2, 2)
+        for flags in np.ndindex(2, 2, 2, 2, 2)
+        if unroll > 1 or flags[-1]
     ]
     assert len({kernel.name() for kernel in kernels}) == len(kernels)
 

@@ -16,6 +16,7 @@ from gemmbench_backends.numba_cpu.product import (
     Shape,
     dots_plan,
     k_block,
+    rows_plan,
     split,
     tiled_plan,
 )
@@ -120,6 +121,42 @@ def test_dot_products_write_either_orientation_exactly(
     expected = alpha * product + (beta * before if beta else 0)
     np.testing.assert_array_equal(output.array, expected)
     assert not output.overrun()
+
+
+@settings(BOUNDED, max_examples=60)
+@given(
+    st.integers(1, 7), SIZES, SIZES, VECTORS, st.integers(1, 4), st.integers(1, 17),
+    st.integers(1, 140), st.sampled_from([1, 2, 4]), SCALES, st.integers(0, 5),
+)  # fmt: skip
+def test_whole_rows_give_the_product_exactly(m, k, n, vector, mr, depth, nc, threads, scale, spare):
+    a, b = whole_numbers((m, k), vector, 1, spare), whole_numbers((k, n), vector, 2, spare)
+    output = guarded_output(Gemm(m, k, n + spare, vector.dtype))
+    before = whole_numbers((m, n + spare), vector, 3)
+    alpha, beta = scale
+    if beta:
+        output.array[...] = before
+    untouched = output.array[:, n:].copy()
+    plan = rows_plan(
+        Shape(m, k, n), vector, Blocking(mr, 1, 1, depth, 0, nc, grid=(1, 1, threads)),
+        place(a), place(b), place(output.array), alpha, beta,
+    )  # fmt: skip
+    runner(driver.multiply_rows, plan.address, threads)()
+    expected = alpha * (a @ b) + (beta * before[:, :n] if beta else 0)
+    np.testing.assert_array_equal(output.array[:, :n], expected)
+    np.testing.assert_array_equal(output.array[:, n:], untouched)
+    assert not output.overrun()
+
+
+@pytest.mark.parametrize(("nbytes", "kernels"), [(64, 6), (32, 6), (16, 9)])
+def test_ragged_fused_product_reaches_few_kernels(nbytes, kernels):
+    """57 rows are tiles of 8 and 9; 7 vectors tiles of 2 and 3, two of them narrow."""
+    vector = Vector("float32", nbytes // 4)
+    n = 7 * vector.lanes - 3
+    a, b = whole_numbers((57, 64), vector, 1), whole_numbers((64, n), vector, 2)
+    c = whole_numbers((57, n), vector, 3)
+    cut = Blocking(9, 3, 2, 64, 57, n, "rows", "off", "fused")
+    plan = tiled_plan(Shape(57, 64, n), vector, cut, place(a), place(b), place(c))
+    assert len(set(plan.record["kernels"].ravel()) - {0}) == kernels
 
 
 def test_uniform_operands_stay_within_the_error_bound():

@@ -1,0 +1,75 @@
+"""The analytical model: what it picks, and why, on machines that are described, not measured."""
+
+import dataclasses
+
+import pytest
+
+from gemmbench.problem import Conv2d, Gemm, Linear
+from gemmbench_backends.numba_cpu.model import rows_collide
+
+from .reference import BACKEND, HERE
+
+ZEN4 = dataclasses.replace(
+    HERE, l1d_bytes=32 * 1024, l2_bytes=1024**2, features=("avx512f",), system="Linux x86_64"
+)
+CHOICE = {"algorithm": "gemm", "weights": "plain", "threads": 1}
+
+
+def default(problem, **choice):
+    return BACKEND.search_space(problem, ZEN4, CHOICE | choice).default
+
+
+@pytest.mark.parametrize(
+    ("rows", "ld", "collide"),
+    [
+        (8, 4096, False),
+        (9, 4096, True),
+        (9, 4096 + 4, True),  # a few bytes off a page are the same lines all the same
+        (9, 4096 + 64, False),
+        (16, 2048, False),
+        (17, 2048, True),
+        (14, 1152 * 4, False),
+        (16, 4, False),  # one line holds them all
+    ],
+)
+def test_rows_collide_when_more_share_a_set_than_it_has_ways(rows, ld, collide):
+    assert rows_collide(rows, ld, 32 * 1024) is collide
+
+
+def test_block_is_low_where_rows_of_a_share_their_sets():
+    assert default(Gemm(1000, 4096, 128))["mr"] <= 8
+    assert default(Gemm(1000, 4000, 128))["mr"] > 8
+
+
+def test_few_rows_that_share_their_sets_are_packed_once():
+    config = default(Linear(10, 4096, 1000), weights="prepared")
+    assert (config["pack_a"], config["nc"]) == ("on", 1000)
+    assert default(Linear(10, 4000, 1000), weights="prepared")["pack_a"] == "off"
+
+
+def test_one_row_of_c_takes_whole_rows_of_b():
+    for m, path in ((1, "rows"), (2, "rows"), (4, "tiles")):
+        assert default(Gemm(m, 4096, 4096))["path"] == path
+    assert "path" not in default(Gemm(5, 4096, 4096))
+    assert default(Gemm(1, 4096, 100))["path"] == "tiles"
+
+
+def test_rows_of_b_in_cache_do_not_share_their_sets_either():
+    assert default(Gemm(1, 1024, 1024))["kc"] == 8
+    assert default(Gemm(1, 1024, 1000))["kc"] == 12
+
+
+def test_threads_share_the_side_that_divides_best():
+    """169 columns are 11 registers, which two threads cannot share evenly; 128 rows they can."""
+    assert default(Gemm(128, 1728, 169), threads=2)["grid"] == "1x2x1"
+    assert default(Gemm(96, 363, 3025), threads=2)["grid"] == "1x1x2"
+
+
+def test_threads_take_whole_images_only_where_they_come_out_even():
+    def grid(batch):
+        problem = Conv2d(batch, 64, 14, 14, 64, (3, 3), pad=(1, 1))
+        return default(problem, algorithm="implicit-gemm", threads=2)["grid"]
+
+    assert grid(10) == "2x1x1"
+    assert grid(1) != "2x1x1"
+    assert grid(3) != "2x1x1"
