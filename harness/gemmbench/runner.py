@@ -26,9 +26,9 @@ from gemmbench.trial import Contender, RaceProtocol, Recorder, Trial, TrialState
 from gemmbench.tune.strategy import RandomSearch
 from gemmbench.tune.tuner import Tuner, tuning_limits
 
-SECONDS_PER_LAYER = 15.0  # default budget: AlexNet's eight layers end under three minutes
+SECONDS_PER_LAYER = 18.0  # default budget: AlexNet's eight layers end under three minutes
 CONTENDERS_A_BACKEND = 4  # two algorithms, each with a default and a tuned config
-TUNING_SHARE = 0.5  # of a layer's budget goes to searching, the rest to the race
+TUNING_SHARE = 0.4  # of a layer's budget goes to searching, the rest to the race
 Tune = Literal["auto", "never", "force"]
 Described = dict[tuple[str, Problem], dict[str, Any]]  # what a backend says of a problem
 
@@ -209,7 +209,10 @@ class Runner:
             raise
         reason = reply["unavailable"] or reply["unsupported"]
         if reason is not None:
-            raise NoOfferError(TrialState.SKIPPED, reason)
+            refusal = NoOfferError(TrialState.SKIPPED, reason)
+            if reply["unavailable"] is not None:
+                self.broken[spec] = refusal  # nor will it be there for the next layer
+            raise refusal
         offers = []
         for offer in reply["offers"]:
             space = space_from_data(offer["space"]) if offer["space"] else None

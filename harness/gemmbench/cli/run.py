@@ -91,7 +91,7 @@ MEMORY_SHARE = 0.8  # of what is available; the rest is the system's and the pag
     "--budget",
     type=Seconds(),
     metavar="SECONDS",
-    help="For the whole command. [default: 15 a layer]",
+    help="For the whole command. [default: 18 a layer]",
 )
 @click.option(
     "--evaluations",
