@@ -10,7 +10,7 @@ plain data: nothing here knows the store or the terminal.
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from math import ceil
 from typing import Any, Protocol
@@ -22,8 +22,9 @@ from gemmbench.link import Link, RequestError, WorkerLostError, case_data, locat
 from gemmbench.machine import Machine, machine_to_data
 from gemmbench.measurement import Measurement, Sample
 from gemmbench.problem import Problem
-from gemmbench.reference import TRANSFORM_ALGORITHMS, Case, Cases
-from gemmbench.stats import Verdict, judge, median_interval, summarize
+from gemmbench.ranking import is_transform, rank
+from gemmbench.reference import Case, Cases
+from gemmbench.stats import median_interval, summarize
 from gemmbench.trial import Contender, Environment, RaceProtocol, Trial, TrialState
 
 SLOW_FACTOR = 4.0  # a contender this many times slower than the best leaves early:
@@ -35,7 +36,6 @@ MAX_ROUNDS = 40
 PRECISION = 0.01  # half-width of the in-process interval at which more rounds teach nothing
 SHORT_BLOCK = 0.8  # a block shorter than this share of `block_seconds` is taken again, longer
 STAGE_REPEATS = 5
-PEAK_TOLERANCE = 1.10  # the peak is itself a measurement, good to a few percent
 PEAK_QUANTILE = 0.9  # a roof is what can be reached, so interrupted blocks do not lower it
 EXTRA_HEATS = 3  # at most, while the verdict is undecided and there is time
 CONFIRMING_HEATS = 2  # of those, for a win so close that one lucky process could have made it
@@ -507,53 +507,6 @@ def block_loops(seconds: float, loops: int, protocol: RaceProtocol) -> int:
     """Calls that fill `block_seconds`, from a block of `loops` calls that took `seconds`."""
     wanted = ceil(protocol.block_seconds * loops / max(seconds, 1e-9))
     return max(1, min(wanted, 100 * loops))
-
-
-def rank(trials: Sequence[Trial]) -> tuple[Verdict, ...]:
-    """A verdict for each kind of weights in one layer's race; leaders are indices into `trials`.
-
-    Prepared weights are ranked only among themselves, and of several configs of one contender
-    the fastest stands for it, so that it does not tie with itself.
-    """
-    verdicts = []
-    for kind in dict.fromkeys(trial.contender.weights for trial in trials):
-        chosen = champions(trials, kind)
-        verdict = judge([trials[i].measurement for i in chosen])
-        leaders = tuple(chosen[i] for i in verdict.leaders)
-        doubtful = verdict.kind == "winner" and is_implausible(trials[leaders[0]])
-        kind_ = "undecided" if doubtful else verdict.kind
-        verdicts.append(replace(verdict, leaders=leaders, kind=kind_))
-    return tuple(verdicts)
-
-
-def is_transform(contender: Contender) -> bool:
-    """Whether it computes by transforms, which execute fewer operations than the direct method."""
-    return contender.algorithm in TRANSFORM_ALGORITHMS
-
-
-def is_implausible(trial: Trial) -> bool:
-    """Whether it executed its operations faster than the machine's peak, by more than 10 %.
-
-    A transform that does not tell its own operations cannot be judged.
-    """
-    silent = is_transform(trial.contender) and trial.own_flops is None
-    if silent or not trial.peak_flops or not trial.measurement:
-        return False
-    executed = trial.own_flops if trial.own_flops is not None else trial.problem.flops()
-    return executed / summarize(trial.measurement).median > PEAK_TOLERANCE * trial.peak_flops
-
-
-def champions(trials: Sequence[Trial], weights: str) -> list[int]:
-    """Indices of the timed trials with `weights`, the fastest config of each contender."""
-    best: dict[tuple[object, ...], tuple[float, int]] = {}
-    for index, trial in enumerate(trials):
-        one = trial.contender
-        complete = trial.state is TrialState.COMPLETE
-        if complete and trial.measurement and one.weights == weights:
-            key = (one.backend, one.algorithm, one.environment)
-            pace = (summarize(trial.measurement).median, index)
-            best[key] = min(pace, best.get(key, pace))
-    return [index for _, index in best.values()]
 
 
 def _key(entrant: Entrant) -> tuple[str, Environment]:

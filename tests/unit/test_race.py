@@ -13,7 +13,8 @@ from gemmbench.link import RequestError, WorkerLostError
 from gemmbench.machine import Machine
 from gemmbench.measurement import Measurement, Sample
 from gemmbench.problem import Gemm
-from gemmbench.race import Limits, Race, RaceSpec, block_loops, full_config, rank
+from gemmbench.race import Limits, Race, RaceSpec, block_loops, full_config
+from gemmbench.ranking import rank
 from gemmbench.reference import Cases
 from gemmbench.trial import Contender, Environment, RaceProtocol, Trial, TrialState
 

@@ -271,7 +271,7 @@ def overrun(suites: "list[Suite]", options: "RunOptions", outcome: "Outcome") ->
 
 def verdicts_by_layer(trials: "list[Trial]") -> "dict[str, tuple[Verdict, ...]]":
     """The verdicts of each layer's race, their leaders indices into the layer's trials."""
-    from gemmbench.race import rank
+    from gemmbench.ranking import rank
 
     layers: dict[str, list[Trial]] = {}
     for trial in trials:

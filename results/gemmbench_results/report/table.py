@@ -9,7 +9,7 @@ from typing import Literal
 
 from tabulate import tabulate
 
-from gemmbench.race import is_implausible
+from gemmbench.ranking import is_implausible
 from gemmbench.space import Config
 from gemmbench.stats import Summary, Verdict
 from gemmbench.trial import Trial, TrialState

@@ -1,0 +1,60 @@
+"""Who won: verdicts over the trials of one layer's race.
+
+Statistics decide between measurements (`stats.py`); this is what may be compared with what.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from gemmbench.reference import TRANSFORM_ALGORITHMS
+from gemmbench.stats import Verdict, judge, summarize
+from gemmbench.trial import Contender, Trial, TrialState
+
+PEAK_TOLERANCE = 1.10  # the peak is itself a measurement, good to a few percent
+
+
+def rank(trials: Sequence[Trial]) -> tuple[Verdict, ...]:
+    """A verdict for each kind of weights in one layer's race; leaders are indices into `trials`.
+
+    Prepared weights are ranked only among themselves, and of several configs of one contender
+    the fastest stands for it, so that it does not tie with itself.
+    """
+    verdicts = []
+    for kind in dict.fromkeys(trial.contender.weights for trial in trials):
+        chosen = champions(trials, kind)
+        verdict = judge([trials[i].measurement for i in chosen])
+        leaders = tuple(chosen[i] for i in verdict.leaders)
+        doubtful = verdict.kind == "winner" and is_implausible(trials[leaders[0]])
+        kind_ = "undecided" if doubtful else verdict.kind
+        verdicts.append(replace(verdict, leaders=leaders, kind=kind_))
+    return tuple(verdicts)
+
+
+def is_transform(contender: Contender) -> bool:
+    """Whether it computes by transforms, which execute fewer operations than the direct method."""
+    return contender.algorithm in TRANSFORM_ALGORITHMS
+
+
+def is_implausible(trial: Trial) -> bool:
+    """Whether it executed its operations faster than the machine's peak, by more than 10 %.
+
+    A transform that does not tell its own operations cannot be judged.
+    """
+    silent = is_transform(trial.contender) and trial.own_flops is None
+    if silent or not trial.peak_flops or not trial.measurement:
+        return False
+    executed = trial.own_flops if trial.own_flops is not None else trial.problem.flops()
+    return executed / summarize(trial.measurement).median > PEAK_TOLERANCE * trial.peak_flops
+
+
+def champions(trials: Sequence[Trial], weights: str) -> list[int]:
+    """Indices of the timed trials with `weights`, the fastest config of each contender."""
+    best: dict[tuple[object, ...], tuple[float, int]] = {}
+    for index, trial in enumerate(trials):
+        one = trial.contender
+        complete = trial.state is TrialState.COMPLETE
+        if complete and trial.measurement and one.weights == weights:
+            key = (one.backend, one.algorithm, one.environment)
+            pace = (summarize(trial.measurement).median, index)
+            best[key] = min(pace, best.get(key, pace))
+    return [index for _, index in best.values()]
