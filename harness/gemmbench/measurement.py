@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,16 +39,6 @@ class Measurement:
             [s.seconds / s.loops for s in self.samples if process in (None, s.process)],
             dtype=np.float64,
         )
-
-
-def measurement_to_data(measurement: Measurement) -> list[list[float]]:
-    """Rows of [seconds, loops, process, round]."""
-    return [[s.seconds, s.loops, s.process, s.round] for s in measurement.samples]
-
-
-def measurement_from_data(rows: list[list[Any]]) -> Measurement:
-    """The measurement that `measurement_to_data` wrote."""
-    return Measurement(tuple(Sample(float(a), int(b), int(c), int(d)) for a, b, c, d in rows))
 
 
 Stages = Mapping[str, float]  # stage name -> median seconds of one call's share

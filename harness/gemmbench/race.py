@@ -126,7 +126,6 @@ class Race:
     clock: Clock = time.monotonic
     open_link: OpenLink | None = None
     on_trial: Callable[[Trial], None] | None = None  # told of each trial as it becomes final
-    on_heat: Callable[[int, int], None] | None = None  # number of the heat, rounds it took
     peaks: list[float] = field(default_factory=list)
 
     def run(self) -> list[Trial]:
@@ -152,6 +151,7 @@ class Race:
         deadline = self.clock() + self.limits.seconds
         for heat in range(planned + EXTRA_HEATS if planned > 1 else 1):
             taking_part = list(entrants) if heat == 0 else self.leading(entrants)
+            taking_part = [e for e in taking_part if id(e) not in told]  # what is told is final
             if not taking_part or (heat and self.clock() >= deadline):
                 return
             if heat >= planned and self.decided(entrants, heat - planned):
@@ -163,9 +163,10 @@ class Race:
     def tell(self, entrants: Sequence[Entrant], told: set[int]) -> None:
         """Report the trials of `entrants` that were not reported before."""
         for entrant in entrants:
-            if self.on_trial is not None and id(entrant) not in told:
+            if id(entrant) not in told:
                 told.add(id(entrant))
-                self.on_trial(self.trial(entrant))
+                if self.on_trial is not None:
+                    self.on_trial(self.trial(entrant))
 
     def leading(self, entrants: Sequence[Entrant]) -> list[Entrant]:
         """Those worth another fresh process: near the best of their weights, or not yet beaten."""
@@ -261,15 +262,13 @@ class Heat:
         try:
             for index in range(len(self.entrants)):
                 self.attempt(index, self.make_ready)
-            rounds = self.run_rounds()
+            self.run_rounds()
             for index, entrant in enumerate(self.entrants):
                 if any(sample.process == self.process for sample in entrant.samples):
                     self.attempt(index, self.finish)
             if any(entrant.state is not TrialState.COMPLETE for entrant in self.entrants):
                 for entrant in self.entrants:
                     entrant.left = False  # it may have left because of somebody disqualified
-            if self.race.on_heat is not None:
-                self.race.on_heat(self.process, rounds)
         finally:
             self.close()
 

@@ -1,9 +1,8 @@
 """What became of a contender, and the narrow door through which results leave the race."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from gemmbench.machine import Machine
 from gemmbench.measurement import Measurement, Stages
@@ -110,6 +109,3 @@ class Recorder(Protocol):
         source_hash: str,
     ) -> Config | None:
         """The stored winner for the same problem, machine, source, threads and protocol."""
-
-
-JsonObject = Mapping[str, Any]

@@ -195,6 +195,8 @@ class Worker:
         if how == "poisoned" and np.isnan(copy.out.array).any():
             own = np.asarray(copy.prepared.output())
             copy.own_output = not np.may_share_memory(own, copy.out.array)
+            if not copy.own_output:
+                copy.out.poison()  # written by `output()`, which is not timed: it does not count
         return copy.fetch()
 
     def _offers(self, machine: Machine, threads: int) -> list[Json]:
