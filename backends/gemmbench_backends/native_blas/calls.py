@@ -148,7 +148,11 @@ def _pointer(array: Array) -> c_void_p:
 
 
 def _strides(array: Array) -> tuple[c_int64, ...]:
-    return _integers(*(stride // array.itemsize for stride in array.strides))
+    """In elements. NumPy gives an axis of one element any stride, even 0, which BLIS refuses."""
+    pairs = zip(array.shape, array.strides, strict=True)
+    return _integers(
+        *(stride // array.itemsize if size > 1 else array.size for size, stride in pairs)
+    )
 
 
 def _integers(*values: int) -> tuple[c_int64, ...]:

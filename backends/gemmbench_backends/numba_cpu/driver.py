@@ -110,7 +110,7 @@ def _pack_b(p: Any, b: int, j: int, k0: int, kb: int, panel: int) -> None:
         kind = 0 if j < p.extra_vectors else (2 if j == p.column_tiles - 1 else 1)
         source = b + k0 * p.ldb + first * vector
         tail = p.tail if kind == 2 else p.lanes
-        _call(p.kernels[1, 0, kind], (kb, 0, 0, source, p.ldb, 0, 0, panel, tail, p.scale))
+        _call(p.kernels[1, 0, kind], (kb, 0, 0, source, p.ldb, 0, 0, panel, tail, p.scale, 0, 0))
     elif p.b_source == BY_COLUMNS:
         for v in range(first, last):
             rows = min(p.lanes, p.n - v * p.lanes)
@@ -120,6 +120,23 @@ def _pack_b(p: Any, b: int, j: int, k0: int, kb: int, panel: int) -> None:
         begin, end = _peek(p.first_segments + 8 * j), _peek(p.first_segments + 8 * j + 8)
         segments = p.segments + begin * _SEGMENT_BYTES
         _call(p.gather, (kb, b, p.offsets + 8 * k0, segments, end - begin, panel, width))
+
+
+@_compiled
+def _ahead(
+    p: Any, b: int, part: int, j: int, j0: int, j1: int, k0: int, kb: int
+) -> tuple[int, int]:
+    """Which lines of the panel after `j` tile number `part` asks for: the first, and the stride.
+
+    A kernel makes a trip every `unroll` steps, so that many tiles share a column of lines.
+    """
+    vector = p.lanes * p.itemsize
+    if j + 1 < j1:
+        panel = b + k0 * p.ldb + _vector(p, j + 1) * vector
+    else:
+        panel = b + min(k0 + kb, p.k - 1) * p.ldb + _vector(p, j0) * vector
+    column, share = part // p.unroll, part % p.unroll
+    return panel + column * vector + share * (kb // p.unroll) * p.ldb, p.ldb
 
 
 @_compiled
@@ -138,17 +155,20 @@ def _block(
         kind = 0 if j < p.extra_vectors else (2 if j == p.column_tiles - 1 else 1)
         tail = p.tail if kind == 2 else p.lanes
         in_place = b + k0 * p.ldb + v * vector
-        panel = buffer_b + (v - _vector(p, jc)) * vector * kb
+        panel = buffer_b + p.keeps_panels * (v - _vector(p, jc)) * vector * kb
         if p.pack_a == IN_PLACE:
             tile, lda = a + row * p.lda + k0 * p.itemsize, p.lda
         else:
             tile = buffer_a + (row - _row(p, i0)) * kb * p.itemsize
             lda = height * p.itemsize
         target = c + row * p.ldc + v * vector
+        ahead, step = target, 0
+        if first and i - i0 < p.ahead_tiles:
+            ahead, step = _ahead(p, b, i - i0, j, j0, j1, k0, kb)
         if first and i == i0 and p.pack_b == FUSE:
             _call(
                 p.kernels[1, low, kind],
-                (kb, tile, lda, in_place, p.ldb, target, p.ldc, panel, tail, scale),
+                (kb, tile, lda, in_place, p.ldb, target, p.ldc, panel, tail, scale, ahead, step),
             )
         else:
             if p.pack_b == IN_PLACE:
@@ -164,7 +184,7 @@ def _block(
                     _pack_b(p, b, j, k0, kb, panel)
             _call(
                 p.kernels[0, low, kind],
-                (kb, tile, lda, source, ldb, target, p.ldc, 0, tail, scale),
+                (kb, tile, lda, source, ldb, target, p.ldc, 0, tail, scale, ahead, step),
             )
         if p.order == PANELS_FIRST:
             i += 1

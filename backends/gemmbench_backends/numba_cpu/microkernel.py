@@ -16,7 +16,9 @@ C is touched once, after the k loop: C = beta·C + alpha·acc, and not read wher
 by rows (row-major in place) or by columns (packed panels, or a transposed matrix in place); B
 always by rows, packed or in place, which only its stride tells apart. A kernel that *stores the
 panel* writes each row of B it reads to a packed panel, so that packing costs no pass of its own;
-with no rows it does nothing else and is the packing kernel.
+with no rows it does nothing else and is the packing kernel. A kernel that *asks ahead* fetches, a
+line each trip, what a later one will read: spread over a block's tiles, the traffic of the next
+panel hides behind arithmetic, where the one kernel that stores the panel would wait for it.
 
 Source: Goto & van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication" (the inner
 kernel); Van Zee & van de Geijn 2015, "BLIS: A Framework for Rapidly Instantiating BLAS
@@ -43,6 +45,7 @@ class MicroKernel:
     b_tail: bool = False  # the last vector of B has lanes that must not be read
     c_tail: bool = False  # the last vector of C has lanes that must not be touched
     stores_panel: bool = False
+    asks_ahead: bool = False
     any_k: bool = True  # else k is a multiple of the unrolling, and the loop for the rest left out
 
     def name(self) -> str:
@@ -52,6 +55,7 @@ class MicroKernel:
             (self.b_tail, "btail"),
             (self.c_tail, "ctail"),
             (self.stores_panel, "panel"),
+            (self.asks_ahead, "ahead"),
             (self.unroll > 1 and not self.any_k, "even"),
         )
         parts = [f"tile_{self.rows}x{self.vectors}", self.vector.suffix, f"u{self.unroll}"]
@@ -59,15 +63,16 @@ class MicroKernel:
 
 
 def microkernel_ir(kernel: MicroKernel) -> str:
-    """The module of `void name(k, a, lda, b, ldb, c, ldc, panel, tail, scale)`.
+    """The module of `void name(k, a, lda, b, ldb, c, ldc, panel, tail, scale, ahead, step)`.
 
     Strides are bytes, pointers need no alignment. `tail`: valid lanes of the last vector. `scale`
     points at SCALE_ELEMENTS of the dtype, alpha and beta first, then a row of the block in zeros.
+    `ahead`, `step`: the line that the first trip asks for, and how far apart the others' are.
     """
     parameters = [
         ("i64", "k"), ("ptr noalias", "a"), ("i64", "lda"), ("ptr noalias", "b"), ("i64", "ldb"),
         ("ptr noalias", "c"), ("i64", "ldc"), ("ptr noalias", "panel"), ("i64", "tail"),
-        ("ptr noalias", "scale"),
+        ("ptr noalias", "scale"), ("ptr", "ahead"), ("i64", "step"),
     ]  # fmt: skip
     f = Function(kernel.name(), parameters, kernel.vector)
     mask = f.first_lanes("%tail") if kernel.b_tail or kernel.c_tail else None
@@ -75,6 +80,8 @@ def microkernel_ir(kernel: MicroKernel) -> str:
     state: Values = {"b": ("ptr", "%b")} | _a_bases(f, kernel)
     if kernel.stores_panel:
         state["panel"] = ("ptr", "%panel")
+    if kernel.asks_ahead:
+        state["ahead"] = ("ptr", "%ahead")
     zero = (kernel.vector.type, "zeroinitializer")
     state |= {_acc(i, j): zero for i in range(kernel.rows) for j in range(kernel.vectors)}
 
@@ -104,6 +111,9 @@ class Step:
     def emit(self, state: Values) -> Values:
         """The carried values, `count` steps later."""
         state = dict(state)
+        if self.kernel.asks_ahead:
+            self.f.prefetch(state["ahead"][1])
+            state["ahead"] = ("ptr", self.f.at(state["ahead"][1], "%step"))
         for step in range(self.count):
             row = self._row_of_b(state)
             if self.kernel.stores_panel:
@@ -134,12 +144,12 @@ class Step:
         ]
 
     def _store_panel(self, state: Values, row: list[str]) -> None:
-        """Write the row to the panel, and ask for the same row of the panel to the right."""
+        """Write the row to the panel; ask for the same row of the next one, if no one else does."""
         width = self.kernel.vectors * self.kernel.vector.nbytes
         panel = state["panel"][1]
         for j, b in enumerate(row):
             self.f.store(b, self.f.at(panel, j * self.kernel.vector.nbytes))
-        for line in range(0, width, 64):
+        for line in range(0, 0 if self.kernel.asks_ahead else width, 64):
             self.f.prefetch(self.f.at(state["b"][1], width + line))
         state["panel"] = ("ptr", self.f.at(panel, width))
 

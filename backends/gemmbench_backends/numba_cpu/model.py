@@ -18,12 +18,16 @@ LINE_BYTES = 64
 WAY_BYTES = 4096  # of an L1 indexed by virtual address, whose ways cannot exceed the smallest page
 TINY_FLOPS = 1_000_000  # below, starting a second thread costs more than it saves
 FEW_COLUMNS = 16  # up to here dot products along k may win: C is too narrow for whole registers
-FEW_ROWS = 48  # up to here B, used so seldom, costs what memory costs and packing never pays
+FEW_ROWS = 64  # up to here a B that L2 holds is used too seldom to be worth packing
+PANEL_ROWS, PANEL_DEPTH = 208, 128  # up to here a panel of B is multiplied by all of A at once
+STREAM_ROWS, STREAM_L2S = 128, 4  # up to here a B of so many L2s is best read in its own order
+WIDE = 512  # columns
 VERY_FEW_ROWS, STREAMS = 4, 8  # then B, from memory, is best read a few whole rows at a time
 HARDLY_ROWS = 2  # up to here without tiles: their factors of many rows of B fit in the registers
 DEPTHS = (4, 8, 12, 16, 24)  # rows of B that are then read side by side
 ROW_VECTORS = 16  # a shorter row does not hide how a call starts: its splats, a chain of latencies
 BUSY_STREAMS = 12  # as many keep Zen 4's memory busiest
+ROWS_HIDE_L2 = 5.5  # a vector of B comes from L2 no faster than that many FMAs take
 MIN_ACCUMULATORS = 8  # FMA latency 4, two a cycle: fewer chains cannot keep the units busy
 
 
@@ -104,23 +108,42 @@ def default_config(
 
     pairs = [(block, grid) for grid in grids(threads, shape) for block in candidates]
     (mr, nv), grid = min(pairs, key=lambda pair: cost(*pair))
-    # Five eighths of L1 for the tile of A that stays while panels of B stream past it.
-    kc = k_block(shape.k, max(lanes, l1 * 5 // 8 // (mr * size)), lanes)
-    # Half of L2 for the packed block of B, which every row of tiles reads again; through the other
-    # half stream C, A, and the lines of B that the block is copied from.
-    nc = min(shape.n, max(nv * lanes, l2 // 2 // (kc * size)))
     # Packing A anew for every block of columns would cost more than the collisions it avoids.
     packed = few and "on" in pack_a and rows_collide(mr, shape.k * size, l1)
     config: dict[str, Value] = {
-        "mr": mr, "nv": nv, "ku": 2, "kc": kc, "mc": shape.m, "nc": shape.n if packed else nc,
-        "order": "panels" if few else "rows", "pack_a": "on" if packed else pack_a[0],
-        "pack_b": "fused" if "fused" in pack_b and not few else pack_b[0],
-        "grid": grid_name(grid),
+        "mr": mr, "nv": nv, "ku": 2, "mc": shape.m, "grid": grid_name(grid),
+        "pack_a": "on" if packed else pack_a[0],
+        "pack_b": "fused" if "fused" in pack_b else pack_b[0],
     }  # fmt: skip
+    rows, columns = shape.m // grid[1], shape.n // grid[2]
+    b_bytes = shape.k * columns * size
+    if rows <= STREAM_ROWS and b_bytes > STREAM_L2S * l2 and "fused" in pack_b:
+        # B comes from memory: a few whole rows of it at a time, in the order in which it lies.
+        kc = max(2 * lanes, min(4 * lanes, l2 // 4 // (shape.n * size)))
+        config |= {"kc": k_block(shape.k, kc, lanes), "nc": shape.n, "order": "rows"}
+    elif rows <= FEW_ROWS and b_bytes <= l2 // 2 and shape.n % lanes == 0 and pack_b[0] == "off":
+        # B is used too seldom to be worth packing, unless each of its vectors spans two lines.
+        kc = k_block(shape.k, min(4 * PANEL_DEPTH, l1 * 5 // 8 // (mr * size)), lanes)
+        config |= {"kc": kc, "nc": shape.n, "order": "panels", "pack_b": "off"}
+    elif rows <= FEW_ROWS or (rows <= PANEL_ROWS and b_bytes > l2):
+        # All of A stays in L2, and each panel of B is done with before the next is met.
+        kc = PANEL_DEPTH if rows <= FEW_ROWS or shape.k > 4 * PANEL_DEPTH else shape.k
+        kc = max(lanes, min(kc, l2 // 4 // (shape.m * size)))
+        config |= {"kc": k_block(shape.k, kc, lanes), "nc": shape.n, "order": "panels"}
+    else:
+        # Five eighths of L1 for the tile of A that stays while panels of B stream past it; half of
+        # L2 for the block of B, which every row of tiles reads again, and which is not to be made
+        # narrower than what is worth reading in one go.
+        wide = min(shape.n, WIDE)
+        kc = min(l1 * 5 // 8 // (mr * size), l2 // 2 // (wide * size))
+        kc = k_block(shape.k, max(lanes, kc), lanes)
+        nc = min(shape.n, max(nv * lanes, l2 // 2 // (kc * size)))
+        config |= {"kc": kc, "nc": nc, "order": "rows"}
     streams = pack_b[0] == "off" and _long_rows(shape, regs) and shape.k * shape.n * size > l2
     if shape.m <= VERY_FEW_ROWS and streams:
         mr, nv = min(candidates, key=lambda block: abs(block[1] - 4))
-        config |= {"mr": mr, "nv": nv, "kc": min(shape.k, STREAMS), "nc": shape.n}  # fmt: skip
+        config |= {"mr": mr, "nv": nv, "kc": min(shape.k, STREAMS), "nc": shape.n}
+        config |= {"order": "panels", "pack_b": "off"}
     return config
 
 
@@ -143,7 +166,9 @@ def dots_path(shape: Shape, regs: Registers) -> Path | None:
     blocks = dot_blocks(shape, regs)
     mr, nv = min(blocks, key=lambda block: _dot_cost(shape, *block))
     fixed = ("mc", "nc", "order", "pack_a", "pack_b")
-    default: Config = {"mr": mr, "nv": nv, "ku": 1, "kc": shape.k, "pack_a": "off"}
+    default: Config = {
+        "mr": mr, "nv": nv, "ku": 1, "kc": shape.k, "order": "rows", "pack_a": "off",
+    }  # fmt: skip
     return Path("dots", frozenset(blocks), None, fixed, default, True)
 
 
@@ -206,9 +231,8 @@ def _tile_cost(
     """
     rows, m = _largest_share(shape.m, mr, parts[0])
     columns, vectors = _largest_share(-(-shape.n // lanes), nv, parts[1])
-    b_cost = 1.0 if shape.m <= FEW_ROWS else 0.35
-    fmas = max(m * vectors / (rows * columns), MIN_ACCUMULATORS)
-    edges = (0.65 if missing else 0.15) * m / rows + b_cost * vectors / columns + 2.5
+    fmas = max(max(m / rows, ROWS_HIDE_L2) * vectors / columns, MIN_ACCUMULATORS)
+    edges = (0.85 if missing else 0.35) * m / rows + 0.35 * vectors / columns + 2.5
     return rows * columns * (fmas + edges) + 2 * vectors
 
 

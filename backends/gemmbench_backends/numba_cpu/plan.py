@@ -19,7 +19,12 @@ _ITEMS = ("groups", "slots", "first_item", "stop_item")
 _TILES = (
     "tile_rows", "extra_rows", "row_tiles", "tile_vectors", "extra_vectors", "column_tiles", "tail",
 )  # fmt: skip
-_BLOCKS = ("kc", "mc", "nc", "order", "pack_a", "pack_b", "b_source")  # mc, nc in tiles
+# mc and nc are in tiles. keeps_panels: 0 if a packed panel of B may be overwritten by the next.
+# The first ahead_tiles of a block ask for the lines of the next panel, `unroll` of them a column.
+_BLOCKS = (
+    "kc", "mc", "nc", "order", "pack_a", "pack_b", "b_source", "keeps_panels", "ahead_tiles",
+    "unroll",
+)  # fmt: skip
 _THREADS = ("grid_items", "grid_rows", "grid_columns", "buffer_a", "buffer_a_step", "buffer_b",
             "buffer_b_step")  # fmt: skip
 _MOVES = ("transpose", "gather", "pad", "offsets", "segments", "first_segments")

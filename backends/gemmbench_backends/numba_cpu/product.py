@@ -32,6 +32,8 @@ _AVX_BYTES = 32  # AVX and wider registers load by mask; of narrower ones LLVM m
 _PAGE_BYTES = 4096
 _SKEW_BYTES = 320  # five lines: buffers a multiple of a page apart would share cache sets
 
+_ENOUGH_TILES = 5  # of fewer, the one that stores the panel may as well ask for all of the next
+
 _PACK_A = {"off": IN_PLACE, "on": PACK}
 _PACK_B = {"off": IN_PLACE, "on": PACK, "fused": FUSE, "ready": READY}
 _ORDER = {"panels": PANELS_FIRST, "rows": ROWS_FIRST}
@@ -164,12 +166,14 @@ def tiled_plan(
     plan.set(
         mc=max(1, cut.mc // cut.mr), nc=max(1, cut.nc // (cut.nv * vector.lanes)),
         order=_ORDER[cut.order], pack_a=_PACK_A[cut.pack_a], pack_b=_PACK_B[cut.pack_b],
-        b_source=b_source,
+        b_source=b_source, unroll=cut.ku,
     )  # fmt: skip
     vectors = -(-shape.n // vector.lanes)
     rows = split(shape.m, cut.mr, cut.grid[1])
     columns = split(vectors, cut.nv, cut.grid[2])
     _set_tiles(plan, rows, columns)
+    if _asks_ahead(cut, rows):
+        plan.set(ahead_tiles=cut.ku * (cut.nv + 1))  # a row of a panel may begin within a line
     plan.set(tail=shape.n - (vectors - 1) * vector.lanes)
     plan.record["kernels"][0] = _kernel_table(plan, vector, cut, rows, columns)
     _set_buffers(plan, vector, cut, kc)
@@ -244,6 +248,12 @@ def _set_tiles(plan: Plan, rows: tuple[int, int, int], columns: tuple[int, int, 
     plan.set(tile_vectors=columns[0], extra_vectors=columns[1], column_tiles=columns[2])
 
 
+def _asks_ahead(cut: Blocking, rows: tuple[int, int, int]) -> bool:
+    """Whether the next panel of B is asked for by all tiles of this one: if they are enough."""
+    tiles = min(cut.mc // cut.mr, rows[2] // cut.grid[1])
+    return cut.order == "panels" and cut.pack_b == "fused" and tiles >= _ENOUGH_TILES
+
+
 def _sizes(tiles: tuple[int, int, int]) -> list[tuple[int, int]]:
     """Which tile sizes occur, each with its place in the kernel table: 0 larger, 1 smaller."""
     size, larger, _ = tiles
@@ -263,6 +273,7 @@ def _kernel_table(
         # Few tiles are narrow: where masks cost nothing, all of them take the edge's kernel.
         if columns[2] - columns[1] == 1 or (columns[1] and vector.nbytes >= _AVX_BYTES):
             shapes.remove((1, columns[0], False))
+    ahead = _asks_ahead(cut, rows)
     any_k = any(int(plan.record[side][0]) % cut.ku for side in ("k", "kc"))
     # A thread packs B while it is at its first tile row, so only those heights need to fuse.
     starts = {int(i >= rows[1]) for i in first_tiles(rows[2], cut.grid[1])}
@@ -271,8 +282,9 @@ def _kernel_table(
             by_columns = cut.pack_a != "off"
             reads_edge = tail and cut.pack_b == "off"
             kernel = MicroKernel(
-                height, width, vector, cut.ku, by_columns, reads_edge, tail, any_k=any_k
-            )
+                height, width, vector, cut.ku, by_columns, reads_edge, tail, asks_ahead=ahead,
+                any_k=any_k,
+            )  # fmt: skip
             table[0, low, place] = kernel_address(kernel.name(), microkernel_ir(kernel))
             if cut.pack_b == "on" or (cut.pack_b == "fused" and low in starts):
                 table[1, low, place] = _packing_kernel(kernel, cut.pack_b, tail)
@@ -290,7 +302,7 @@ def _packing_kernel(kernel: MicroKernel, pack_b: str, tail: bool) -> int:
     by_columns = kernel.a_by_columns and rows > 0
     packing = MicroKernel(
         rows, kernel.vectors, kernel.vector, unroll, by_columns, tail, tail and rows > 0, True,
-        kernel.any_k,
+        kernel.asks_ahead, kernel.any_k,
     )  # fmt: skip
     return kernel_address(packing.name(), microkernel_ir(packing))
 
@@ -303,7 +315,11 @@ def _set_buffers(plan: Plan, vector: Vector, cut: Blocking, kc: int) -> None:
         step = _stride(rows * kc * vector.itemsize)
         plan.set(buffer_a=plan.workspace(threads * step), buffer_a_step=step)
     if cut.pack_b in ("on", "fused"):
-        vectors = min(int(p["nc"]) * (int(p["tile_vectors"]) + 1), -(-int(p["n"]) // vector.lanes))
+        # Where all rows of a panel come one after the other, no two panels are needed at a time.
+        keeps = cut.order == "rows" or int(p["mc"]) < -(-int(p["row_tiles"]) // cut.grid[1])
+        panels = int(p["nc"]) if keeps else 1
+        vectors = min(panels * (int(p["tile_vectors"]) + 1), -(-int(p["n"]) // vector.lanes))
+        plan.set(keeps_panels=int(keeps))
         step = _stride(vectors * vector.nbytes * kc)
         plan.set(buffer_b=plan.workspace(threads * step), buffer_b_step=step)
 

@@ -4,9 +4,8 @@ from gemmbench.machine import Machine
 from gemmbench.problem import Conv2d, Gemm, Problem
 from gemmbench.space import Axis, Config, Constraint, SearchSpace
 from gemmbench_backends.numba_cpu.model import (
-    FEW_ROWS,
     L2_BYTES,
-    STREAMS,
+    STREAM_ROWS,
     Path,
     Registers,
     default_config,
@@ -20,6 +19,7 @@ from gemmbench_backends.numba_cpu.model import (
 from gemmbench_backends.numba_cpu.product import Shape, k_block
 
 KC_VALUES = (128, 256, 512, 1024, 2048)
+FEW_ROWS_OF_B = (8, 16, 32, 64)  # blocks along k where B is read in its own order
 MC_VALUES = (96, 384)
 NC_VECTORS = (16, 64)
 
@@ -59,8 +59,8 @@ def _space(
         blocks |= path.blocks
         kcs |= path.kcs or set()
         default |= {**path.default, "path": path.name} if path.preferred else {"path": "tiles"}
-    if shape.m <= FEW_ROWS and pack_b[0] == "off":
-        kcs |= {min(shape.k, STREAMS), min(shape.k, 2 * STREAMS)}
+    if shape.m <= STREAM_ROWS and pack_b[0] == "off":
+        kcs |= {min(shape.k, rows) for rows in FEW_ROWS_OF_B}
     axes = [
         _axis("mr", {mr for mr, _ in blocks}),
         _axis("nv", {nv for _, nv in blocks}),

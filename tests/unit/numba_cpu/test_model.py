@@ -37,8 +37,20 @@ def test_rows_collide_when_more_share_a_set_than_it_has_ways(rows, ld, collide):
 
 
 def test_block_is_low_where_rows_of_a_share_their_sets():
-    assert default(Gemm(1000, 4096, 128))["mr"] <= 8
-    assert default(Gemm(1000, 4000, 128))["mr"] > 8
+    assert default(Gemm(1000, 4096, 192))["mr"] <= 8
+    assert default(Gemm(1000, 4000, 192))["mr"] > 8
+
+
+def test_few_rows_read_a_large_b_in_its_own_order():
+    few = default(Gemm(35, 8457, 2560))
+    assert (few["order"], few["nc"], few["pack_b"]) == ("rows", 2560, "fused")
+    assert few["kc"] <= 64
+    assert default(Gemm(35, 256, 256))["pack_b"] == "off"
+
+
+def test_a_panel_meets_all_of_a_that_stays_in_cache():
+    assert default(Gemm(128, 1200, 729))["order"] == "panels"
+    assert default(Gemm(1024, 1200, 729))["order"] == "rows"
 
 
 def test_few_rows_that_share_their_sets_are_packed_once():
