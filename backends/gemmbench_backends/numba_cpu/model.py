@@ -117,19 +117,22 @@ def default_config(
     }  # fmt: skip
     rows, columns = shape.m // grid[1], shape.n // grid[2]
     b_bytes = shape.k * columns * size
-    if rows <= STREAM_ROWS and b_bytes > STREAM_L2S * l2 and "fused" in pack_b:
-        # B comes from memory: a few whole rows of it at a time, in the order in which it lies.
+    large = b_bytes > STREAM_L2S * l2 and "fused" in pack_b
+    if rows <= STREAM_ROWS and large and rows * columns * size <= l2:
+        # B comes from memory: a few whole rows of it at a time, in the order in which it lies. All
+        # of C is updated for each few, so it has to stay.
         kc = max(2 * lanes, min(4 * lanes, l2 // 4 // (shape.n * size)))
         config |= {"kc": k_block(shape.k, kc, lanes), "nc": shape.n, "order": "rows"}
     elif rows <= FEW_ROWS and b_bytes <= l2 // 2 and shape.n % lanes == 0 and pack_b[0] == "off":
         # B is used too seldom to be worth packing, unless each of its vectors spans two lines.
         kc = k_block(shape.k, min(4 * PANEL_DEPTH, l1 * 5 // 8 // (mr * size)), lanes)
         config |= {"kc": kc, "nc": shape.n, "order": "panels", "pack_b": "off"}
-    elif rows <= FEW_ROWS or (rows <= PANEL_ROWS and b_bytes > l2):
+    elif "fused" in pack_b and (rows <= FEW_ROWS or (rows <= PANEL_ROWS and b_bytes > l2)):
         # All of A stays in L2, and each panel of B is done with before the next is met.
         kc = PANEL_DEPTH if rows <= FEW_ROWS or shape.k > 4 * PANEL_DEPTH else shape.k
         kc = max(lanes, min(kc, l2 // 4 // (shape.m * size)))
-        config |= {"kc": k_block(shape.k, kc, lanes), "nc": shape.n, "order": "panels"}
+        nc = min(shape.n, max(nv * lanes, l2 // 4 // (shape.m * size)))
+        config |= {"kc": k_block(shape.k, kc, lanes), "nc": nc, "order": "panels"}
     else:
         # Five eighths of L1 for the tile of A that stays while panels of B stream past it; half of
         # L2 for the block of B, which every row of tiles reads again, and which is not to be made
@@ -138,7 +141,7 @@ def default_config(
         kc = min(l1 * 5 // 8 // (mr * size), l2 // 2 // (wide * size))
         kc = k_block(shape.k, max(lanes, kc), lanes)
         nc = min(shape.n, max(nv * lanes, l2 // 2 // (kc * size)))
-        config |= {"kc": kc, "nc": nc, "order": "rows"}
+        config |= {"kc": kc, "nc": shape.n if packed else nc, "order": "panels" if few else "rows"}
     streams = pack_b[0] == "off" and _long_rows(shape, regs) and shape.k * shape.n * size > l2
     if shape.m <= VERY_FEW_ROWS and streams:
         mr, nv = min(candidates, key=lambda block: abs(block[1] - 4))
@@ -226,7 +229,7 @@ def _tile_cost(
 
     Each tile pays for its block, at least latency, A, B and C; each thread packs its part of B,
     at a load and a store a vector. `missing`: each element of A comes from L2, which costs half
-    the time of an FMA more. The weights were fitted on Zen 4; they only order blocks that are all
+    the time of an FMA more. The weights fit Zen 4 and Sapphire Rapids; they order blocks that are all
     nearly full.
     """
     rows, m = _largest_share(shape.m, mr, parts[0])
