@@ -229,8 +229,8 @@ def _tile_cost(
 
     Each tile pays for its block, at least latency, A, B and C; each thread packs its part of B,
     at a load and a store a vector. `missing`: each element of A comes from L2, which costs half
-    the time of an FMA more. The weights fit Zen 4 and Sapphire Rapids; they order blocks that are all
-    nearly full.
+    the time of an FMA more. The weights fit Zen 4 and Sapphire Rapids; they order blocks that
+    are all nearly full.
     """
     rows, m = _largest_share(shape.m, mr, parts[0])
     columns, vectors = _largest_share(-(-shape.n // lanes), nv, parts[1])
