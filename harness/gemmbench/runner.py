@@ -23,7 +23,7 @@ from gemmbench.reference import Cases, needed_bytes
 from gemmbench.space import Config, SearchSpace, space_from_data
 from gemmbench.suite import Layer, Suite
 from gemmbench.trial import Contender, RaceProtocol, Recorder, Trial, TrialState
-from gemmbench.tune.strategy import RandomSearch
+from gemmbench.tune.strategy import FixedOrder
 from gemmbench.tune.tuner import Tuner, tuning_limits
 
 SECONDS_PER_LAYER = 18.0  # default budget: AlexNet's eight layers end under three minutes
@@ -244,7 +244,7 @@ class Runner:
                 return {axis.name: stored[axis.name] for axis in space.axes}
         self.watcher.step(f"tuning {offer.contender.label()}")
         arena = replace(race, limits=tuning_limits(seconds, race.limits), roof=None)
-        strategy = RandomSearch(space, self.protocol.seed)
+        strategy = FixedOrder(space, self.protocol.seed)
         tuner = Tuner(arena, offer.contender, strategy, self.options.evaluations, self.record)
         return tuner.run()
 

@@ -14,7 +14,7 @@ from gemmbench.race import Limits, Race, RaceSpec
 from gemmbench.reference import Cases
 from gemmbench.space import Axis, Config, Constraint, SearchSpace
 from gemmbench.trial import Contender, Environment, RaceProtocol, Trial, TrialState
-from gemmbench.tune.strategy import RandomSearch
+from gemmbench.tune.strategy import FixedOrder
 from gemmbench.tune.tuner import BLOCKS, Tuner, tuning_limits
 
 MACHINE = Machine("cpu", "generic", (), 2, 32768, 1048576, 0, 2**34, "Linux x86_64")
@@ -79,7 +79,7 @@ def tune(
         open_link=kernels.open,
     )
     contender = Contender("made.up:K", "gemm", config=dict(SPACE.default))
-    strategy = RandomSearch(SPACE, seed=0)
+    strategy = FixedOrder(SPACE, seed=0)
     return Tuner(race, contender, strategy, evaluations, trials.append).run(), trials
 
 
@@ -170,7 +170,7 @@ def test_a_lucky_sample_does_not_win(tmp_path: Path) -> None:
 
 def test_random_search_is_reproducible_and_depends_on_its_seed() -> None:
     def proposals(seed: int) -> list[Config | None]:
-        strategy = RandomSearch(SPACE, seed)
+        strategy = FixedOrder(SPACE, seed)
         return [strategy.ask() for _ in range(SPACE.size() + 1)]
 
     assert proposals(1) == proposals(1) != proposals(2)

@@ -22,6 +22,7 @@ COMMANDS = {  # name: (module, attribute, help line, shown without importing the
     "machine": ("machine", "machine", "Print the machine, its FLOP peak and memory bandwidth."),
     "backends": ("backends", "backends", "List the backends, which are usable, and why not."),
     "suite": ("suite", "suite", "List, show and check suites."),
+    "replay": ("replay", "replay", "Compare search strategies on recorded spaces."),
     "db": ("db", "db", "Inspect and upgrade the database of results."),
 }
 
