@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gemmbench.recorded import RecordedSpace
+from gemmbench.space import Config
+from gemmbench.tune.evidence import Source
 from gemmbench.tune.listing import Listing
 from gemmbench.tune.strategies import make_strategy
 
@@ -59,13 +61,17 @@ def replay(
     seed: int,
     evaluations: int,
     clock: Clock = time.perf_counter,
+    sources: Sequence[Source] = (),
 ) -> Trace:
-    """One search on `recorded`. It begins at a random config, since a recording has no default."""
+    """One search on `recorded`. It begins at a random config, since a recording has no default.
+
+    `sources` are earlier searches on other recordings (`earlier_search`).
+    """
     listing = Listing(recorded.space)
     start = int(np.random.default_rng(seed).integers(len(listing)))
     space = replace(recorded.space, default=listing.config(start))
     began = clock()
-    search = make_strategy(strategy, space, seed)
+    search = make_strategy(strategy, space, seed, sources)
     setting_up = clock() - began
     seconds: list[float] = []
     proposals: list[float] = []
@@ -83,6 +89,19 @@ def replay(
         search.tell(config, None if np.isnan(found) else found)
     proposals[0] += setting_up
     return Trace(np.array(seconds), np.array(proposals))
+
+
+def earlier_search(recorded: RecordedSpace, strategy: str, seed: int, evaluations: int) -> Source:
+    """What a search on `recorded` found, as a source for one on another space."""
+    listing = Listing(recorded.space)
+    results: list[tuple[Config, float | None]] = []
+    start = int(np.random.default_rng(seed).integers(len(listing)))
+    search = make_strategy(strategy, replace(recorded.space, default=listing.config(start)), seed)
+    while len(results) < evaluations and (config := search.ask()) is not None:
+        found = float(recorded.seconds[listing.number(config) or 0])
+        results.append((config, None if np.isnan(found) else found))
+        search.tell(*results[-1])
+    return results
 
 
 def score(

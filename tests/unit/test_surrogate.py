@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from scipy.optimize import check_grad
 
 from gemmbench.space import Axis, SearchSpace
-from gemmbench.tune.bayesian import expected_improvement, standardised
+from gemmbench.tune.bayesian import expected_improvement
 from gemmbench.tune.features import coordinates, trailing_zero_bits
 from gemmbench.tune.surrogate import JITTER, Surrogate
+from gemmbench.tune.values import standardised
 
 AXES = (
     Axis("width", (16, 32, 48, 64, 96, 112)),

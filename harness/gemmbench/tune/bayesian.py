@@ -13,32 +13,42 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from gemmbench.space import Config, SearchSpace
+from gemmbench.tune.evidence import Source, guess
 from gemmbench.tune.features import coordinates
 from gemmbench.tune.listing import Listing
 from gemmbench.tune.surrogate import Array, Array32, Surrogate
+from gemmbench.tune.values import standardised
 
 START = 12  # configs far from each other, before there is a model
 START_POOL = 4000  # random configs that they are chosen from: the farthest of all are all corners
+START_INFORMED = 8  # of them where other searches give a guess, their best included
 FEW = 60  # measurements up to which the kernel is learned anew every
 LEARN_EVERY = (5, 15)  # measurements, and from then on
 LEARN_UNTIL = 256  # measurements; after so many the kernel is known
 LEARN_FROM = 128  # measurements at most: half of them the best, the others drawn
-FAILURE_QUANTILE = 0.75  # of the times that succeeded, which a failure counts as
 
 
 class BayesianSearch:
-    """Starts from the default and configs far from each other, then follows the model."""
+    """Starts from the default and configs far from each other, then follows the model.
 
-    def __init__(self, space: SearchSpace, seed: int) -> None:
+    With `sources`, earlier searches of the like, the most alike first, it starts from their best.
+    """
+
+    def __init__(self, space: SearchSpace, seed: int, sources: Sequence[Source] = ()) -> None:
         self._listing = Listing(space)
         self._rng = np.random.default_rng(seed)
         self._coordinates = coordinates(space.axes)
-        self._surrogate = Surrogate(self._listing.rows, self._coordinates)
+        known = guess(self._listing, space.default, self._coordinates, sources)
+        trend = known.trend if known else None
+        self._surrogate = Surrogate(self._listing.rows, self._coordinates, trend)
         self._free = np.ones(len(self._listing), np.bool_)
         self._numbers: list[int] = []  # of the configs told, in that order
         self._seconds: list[float] = []  # NaN where it failed
         self._learned = 0  # measurements when the kernel was learned last
-        self._start = self._far_apart(self._listing.number(space.default) or 0)
+        self._first_results = START_INFORMED if known else START
+        default = self._listing.number(space.default) or 0
+        self._start = [default, *known.seeds] if known else [default]
+        self._start = self._far_apart(self._start, self._first_results)
 
     def ask(self) -> Config | None:
         """The config with the most expected improvement among those that remain."""
@@ -59,7 +69,7 @@ class BayesianSearch:
 
     def _first(self) -> int | None:
         """The next of the first configs; None once there are results enough for a model."""
-        while self._start and len(self._numbers) < START:
+        while self._start and len(self._numbers) < self._first_results:
             number = self._start.pop(0)
             if self._free[number]:
                 return number
@@ -94,12 +104,13 @@ class BayesianSearch:
         best, others = order[: LEARN_FROM // 2], order[LEARN_FROM // 2 :]
         return np.sort([*best, *self._rng.choice(others, LEARN_FROM - len(best), replace=False)])
 
-    def _far_apart(self, first: int) -> list[int]:
+    def _far_apart(self, first: Sequence[int], most: int) -> list[int]:
         """`first` and others, each as far as possible from those before it."""
         count = len(self._listing)
         pool = self._rng.choice(count, min(count, START_POOL), replace=False)
-        chosen, nearest = [first], self._distances(pool, first)
-        for _ in range(min(START, count) - 1):
+        chosen = list(dict.fromkeys(first))
+        nearest = np.min([self._distances(pool, number) for number in chosen], axis=0)
+        while len(chosen) < min(most, count):
             chosen.append(int(pool[nearest.argmax()]))
             nearest = np.minimum(nearest, self._distances(pool, chosen[-1]))
         return chosen
@@ -113,23 +124,6 @@ class BayesianSearch:
                 at = coordinate.axis
                 total += np.sqrt(coordinate.squared[rows[pool, at], rows[number, at]])
         return total
-
-
-def standardised(seconds: Array) -> Array | None:
-    """Log seconds of mean 0 and deviation 1; None where they do not differ or all failed.
-
-    How slow the slow ones are teaches little about the fast ones, so what is farther above the
-    median than the best is below it counts as that far above. NaN, a failure, counts as slow
-    rather than as worst, because its neighbours often work.
-    """
-    failed = np.isnan(seconds)
-    if failed.all():
-        return None
-    logs = np.log(np.where(failed, np.nanquantile(seconds, FAILURE_QUANTILE), seconds))
-    if np.median(logs) > logs.min():
-        logs = np.minimum(logs, 2 * np.median(logs) - logs.min())
-    spread = float(logs.std())
-    return (logs - logs.mean()) / spread if spread > 1e-9 else None
 
 
 def expected_improvement(mean: Array32, deviation: Array32, best: float) -> Array32:

@@ -1,29 +1,19 @@
 """The strategies by name. A new one is a class with `ask` and `tell` and one line here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from gemmbench.errors import GemmbenchError, did_you_mean
 from gemmbench.space import SearchSpace
+from gemmbench.tune.bayesian import BayesianSearch
+from gemmbench.tune.evidence import Source
+from gemmbench.tune.genetic import GeneticSearch
 from gemmbench.tune.strategy import FixedOrder, Strategy
 
-
-def _gp(space: SearchSpace, seed: int) -> Strategy:
-    from gemmbench.tune.bayesian import BayesianSearch  # scipy.optimize takes a while to import
-
-    return BayesianSearch(space, seed)
-
-
-def _genetic(space: SearchSpace, seed: int) -> Strategy:
-    from gemmbench.tune.genetic import GeneticSearch
-
-    return GeneticSearch(space, seed)
-
-
-STRATEGIES: dict[str, Callable[[SearchSpace, int], Strategy]] = {
-    "gp": _gp,
-    "random": FixedOrder,
-    "genetic": _genetic,
-    "exhaustive": lambda space, _: FixedOrder(space, None),
+STRATEGIES: dict[str, Callable[[SearchSpace, int, Sequence[Source]], Strategy]] = {
+    "gp": BayesianSearch,
+    "random": lambda space, seed, _: FixedOrder(space, seed),
+    "genetic": lambda space, seed, _: GeneticSearch(space, seed),
+    "exhaustive": lambda space, *_: FixedOrder(space, None),
 }
 DEFAULT_STRATEGY = "gp"
 
@@ -34,7 +24,12 @@ def check_strategy(name: str) -> None:
         raise GemmbenchError(f"--strategy: {name!r} is unknown.{did_you_mean(name, STRATEGIES)}")
 
 
-def make_strategy(name: str, space: SearchSpace, seed: int) -> Strategy:
-    """A fresh search of `space` by the strategy called `name`. Raises GemmbenchError."""
+def make_strategy(
+    name: str, space: SearchSpace, seed: int, sources: Sequence[Source] = ()
+) -> Strategy:
+    """A fresh search of `space` by the strategy called `name`. Raises GemmbenchError.
+
+    `sources` are earlier searches of the like, the most alike first; only `gp` learns from them.
+    """
     check_strategy(name)
-    return STRATEGIES[name](space, seed)
+    return STRATEGIES[name](space, seed, sources)
