@@ -20,7 +20,7 @@ from gemmbench.runner import (
 )
 from gemmbench.space import Config
 from gemmbench.suite import Layer, Suite
-from gemmbench.trial import Contender, RaceProtocol, Trial, TrialState
+from gemmbench.trial import Contender, Evaluation, RaceProtocol, Trial, TrialState
 
 PLANTED = Path(__file__).parents[1] / "planted.py"
 PROTOCOL = RaceProtocol(processes=1)
@@ -35,6 +35,7 @@ class Memory:
         self.ended: list[int] = []
         self.begun = 0
         self.winner: Config | None = None
+        self.stored: list[Evaluation] = []
         self.on_record: Callable[[Trial], None] = lambda trial: None
 
     def begin(self, command: str, machine: Machine, protocol: RaceProtocol, seed: int) -> int:
@@ -53,6 +54,11 @@ class Memory:
         source_hash: str,
     ) -> Config | None:  # fmt: skip
         return self.winner
+
+    def evaluations(
+        self, machine: Machine, protocol: RaceProtocol, contender: Contender
+    ) -> list[Evaluation]:
+        return self.stored
 
 
 class Silent:
