@@ -76,7 +76,8 @@ class Constraint:
 class SearchSpace:
     """All configs worth trying for one problem.
 
-    `listed`, where given, are the valid configs themselves, and `constraints` are left out.
+    `listed`, where given, are the valid configs themselves, and `constraints` are left out;
+    `left_out` is what `rejections()` said where they were known.
     Raises GemmbenchError if `default` is not one of them, or if a name or a value repeats.
     """
 
@@ -84,6 +85,7 @@ class SearchSpace:
     default: Config
     constraints: tuple[Constraint, ...] = ()
     listed: Rows | None = field(default=None, compare=False, repr=False)
+    left_out: Mapping[str, int] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         _check_distinct(self)
@@ -147,11 +149,12 @@ class SearchSpace:
         They and `size()` add up to `combinations()`. Constraints are applied as soon as their
         axes are known, so the first is the one whose last axis comes first.
         """
+        if self.listed is not None:
+            missing = self.combinations() - len(self.listed)
+            return dict(self.left_out) if self.left_out is not None else {"listed": missing}
         rejected = {constraint.name: 0 for constraint in self.constraints}
         for _ in self._blocks(rejected):
             pass
-        if self.listed is not None:
-            rejected["listed"] = self.combinations() - len(self.listed)
         return rejected
 
     def _blocks(self, rejected: dict[str, int] | None = None) -> Iterator[Rows]:
@@ -274,6 +277,7 @@ def space_to_data(space: SearchSpace, most: int | None = None) -> dict[str, Any]
         "axes": [[axis.name, list(axis.values), axis.kind, axis.extent] for axis in space.axes],
         "default": dict(space.default),
         "valid": _sample(space, most).tolist(),
+        "rejected": space.rejections(),
     }
 
 
@@ -292,4 +296,4 @@ def space_from_data(data: Mapping[str, Any]) -> SearchSpace:
     """The space that `space_to_data` wrote, its constraints replaced by what is valid."""
     axes = tuple(Axis(name, tuple(values), *rest) for name, values, *rest in data["axes"])
     listed = np.array(data["valid"], np.int32).reshape(-1, len(axes))
-    return SearchSpace(axes, data["default"], listed=listed)
+    return SearchSpace(axes, data["default"], listed=listed, left_out=data["rejected"])

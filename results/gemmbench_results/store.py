@@ -179,6 +179,36 @@ class Store:
             if row["environment"] == environment
         ]
 
+    def latest_race(
+        self, machine: Machine, protocol: RaceProtocol, problem: Problem
+    ) -> tuple[list[Trial], int]:
+        """The race trials of `problem` in the newest run that timed it comparably, and that run.
+
+        No trials and 0 if there is none.
+        """
+        trial, run = schema.trial.c, schema.run.c
+        newest = (
+            select(func.max(trial.run_id))
+            .join_from(schema.trial, schema.run)
+            .join(schema.machine)
+            .join(schema.problem)
+            .where(
+                trial.state == str(TrialState.COMPLETE),
+                trial.purpose == "race",
+                run.protocol_key == rows.comparable_key(protocol),
+                schema.machine.c.key == machine.key(),
+                schema.problem.c.canonical == rows.problem_to_row(problem)["canonical"],
+            )
+        )
+        if not self._exists:
+            return [], 0
+        with self._database.reading() as connection:
+            number: int | None = connection.execute(newest).scalar_one()
+        if number is None:
+            return [], 0
+        found = self.trials(number)
+        return [t for t in found if t.purpose == "race" and t.problem == problem], number
+
     def runs(self) -> list[Run]:
         """Every run, oldest first."""
         return self._runs(_runs())

@@ -124,7 +124,9 @@ def test_a_listed_space_counts_what_it_leaves_out():
     space = SearchSpace((Axis("a", (1, 2, 3)), Axis("b", (1, 2))), {"a": 1, "b": 1}, (odd,))
     again = space_from_data(space_to_data(space))
     assert space.rejections() == {"odd": 2}
-    assert again.rejections() == {"listed": 2}
+    assert again.rejections() == {"odd": 2}
+    rows = SearchSpace(space.axes, space.default, listed=space.rows())
+    assert rows.rejections() == {"listed": 2}
     assert again.rejected_by({"a": 2, "b": 1}) == "listed"
 
 
