@@ -5,7 +5,6 @@ It runs in this process, so the backend's library and its threads do too; nothin
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
@@ -82,9 +81,7 @@ def best(
     machine = detect_machine()
     protocol = RaceProtocol(threads=threads or machine.cores)
     place = db or os.environ.get("GEMMBENCH_DB", DEFAULT_DB)
-    with open_store(
-        Path(place) if isinstance(place, os.PathLike) else place, create=False
-    ) as store:
+    with open_store(place, create=False) as store:
         trials, _ = store.latest_race(machine, protocol, problem)
     plain = [trial for trial in trials if trial.contender.weights == "plain"]
     for verdict in rank(plain):

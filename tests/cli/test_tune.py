@@ -194,24 +194,20 @@ def test_an_exported_search_can_be_replayed_here(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["rows"][0]["reached_95"] == 1.0
 
 
-def test_kernel_tuner_replays_an_exported_search(tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore")  # Kernel Tuner's and its dependencies' own
+@pytest.mark.parametrize("strategy", ["brute_force", "random_sample"])
+def test_kernel_tuner_replays_an_exported_search(tmp_path: Path, strategy: str) -> None:
     kernel_tuner = pytest.importorskip("kernel_tuner", reason="pip install kernel-tuner")
     data = exported(tmp_path)
-    results, _ = kernel_tuner.tune_kernel(
-        data["kernel_name"],
-        "",
-        data["problem_size"],
-        [],
-        data["tune_params"],
-        cache=str(tmp_path / "cache.json"),
-        simulation_mode=True,
-        restrictions=lambda p: f"{p['tile']},{p['unroll']}" in data["cache"],
-        lang="C",
-        quiet=True,
+    results, _ = kernel_tuner.tune_cache(
+        str(tmp_path / "cache.json"), strategy=strategy, quiet=True
     )
     times = {f"{r['tile']},{r['unroll']}": r["time"] for r in results}
     right = {key: e["time"] for key, e in data["cache"].items() if not isinstance(e["time"], str)}
-    assert {key: t for key, t in times.items() if isinstance(t, float)} == right
+    if strategy == "brute_force":
+        assert times == right
+    assert times.items() <= right.items()
+    assert min(times.values()) >= min(right.values())
 
 
 def test_the_wrong_search_is_asked_about_in_one_line(tmp_path: Path) -> None:

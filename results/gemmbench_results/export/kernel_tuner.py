@@ -2,7 +2,8 @@
 
 The format is what `kernel_tuner.util.process_cache` of version 1.5 reads: a header, then one entry
 a config under its values joined by commas, times in milliseconds, an error's name instead of a
-time where it failed. Values are kept as they are; Kernel Tuner has no other notion of an axis.
+time, and under "__error__", where it failed. Values are kept as they are; Kernel Tuner has no
+other notion of an axis.
 """
 
 from collections.abc import Sequence
@@ -56,7 +57,7 @@ def _entry(trial: Trial, names: Sequence[str]) -> dict[str, Any]:
         "framework_time": 0,
     }
     if trial.state is not TrialState.COMPLETE or not trial.measurement:
-        return {**config, "time": FAILED, **costs}
+        return {**config, "time": FAILED, "__error__": FAILED, **costs}
     calls = trial.measurement.seconds_per_call()
     return {
         **config,
