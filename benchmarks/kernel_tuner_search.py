@@ -31,6 +31,7 @@ from kernel_tuner.searchspace import Searchspace
 from gemmbench.recorded import RecordedSpace, load_recorded
 from gemmbench.replay import Trace, score, score_to_data
 
+MILLISECONDS = 1e3  # Kernel Tuner's unit; some of its strategies have absolute thresholds
 STRATEGIES = (
     "random_sample", "genetic_algorithm", "simulated_annealing", "pso",
     "hybrid_vndx", "adaptive_tabu_greywolf",
@@ -52,12 +53,10 @@ class Simulation:
         self.tune_params = {axis.name: list(axis.values) for axis in recorded.space.axes}
         self.cache: dict[str, dict[str, Any]] = {}
         for config, seconds in zip(recorded.space, recorded.seconds, strict=True):
-            entry: dict[str, Any] = dict(config)
             failed = util.RuntimeFailedConfig()
-            entry |= (
-                {"time": seconds} if seconds == seconds else {"time": failed, "__error__": failed}
-            )
-            self.cache[self.key(config)] = entry
+            error = {"time": failed, "__error__": failed}
+            found = {"time": MILLISECONDS * seconds} if seconds == seconds else error
+            self.cache[self.key(config)] = {**config, **found}
 
     def key(self, config: Any) -> str:
         return ",".join(str(config[name]) for name in self.names)
@@ -87,7 +86,8 @@ class Simulation:
         first = {self.key(result): result for result in reversed(results)}
         order = dict.fromkeys(self.key(result) for result in results)
         found = [first[key]["time"] for key in order if key in self.cache]
-        seconds = [t if isinstance(t, float | int) else np.nan for t in found][:evaluations]
+        seconds = [t / MILLISECONDS if isinstance(t, float) else np.nan for t in found]
+        seconds = seconds[:evaluations]
         return Trace(np.array(seconds), np.full(len(seconds), spent / max(len(seconds), 1)))
 
 

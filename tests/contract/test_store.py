@@ -330,3 +330,19 @@ def test_evaluations_under_another_environment_are_another_kernels(store):
     store.record(begin(store), searched(contender=other))
     assert store.evaluations(MACHINE, PROTOCOL, COMPLETE.contender) == []
     assert len(store.evaluations(MACHINE, PROTOCOL, other)) == 1
+
+
+def test_the_newest_comparable_race_of_a_problem_is_found(store):
+    assert store.latest_race(MACHINE, PROTOCOL, CONV) == ([], 0)
+    store.record(begin(store), COMPLETE)
+    second = begin(store)
+    store.record(second, replace(COMPLETE, layer="again"))
+    store.record(second, searched())
+    store.record(second, replace(COMPLETE, problem=Gemm(1, 2, 3)))
+    store.record(begin(store, cache="cold"), COMPLETE)
+    store.record(begin(store), replace(COMPLETE, state=TrialState.WRONG))
+    elsewhere = store.begin("run", replace(MACHINE, cpu="Another CPU"), PROTOCOL, 0)
+    store.record(elsewhere, COMPLETE)
+    trials, run = store.latest_race(MACHINE, PROTOCOL, CONV)
+    assert run == second
+    assert [trial.layer for trial in trials] == ["again"]
