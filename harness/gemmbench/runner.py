@@ -8,7 +8,8 @@ gives the search most of the time, and always searches on. Each trial is recorde
 import random
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -26,12 +27,14 @@ from gemmbench.suite import Layer, Suite
 from gemmbench.trial import Contender, RaceProtocol, Recorder, Trial, TrialState
 from gemmbench.tune.evidence import Source
 from gemmbench.tune.memory import Memory, recall
+from gemmbench.tune.portfolio import leaders
 from gemmbench.tune.strategies import DEFAULT_STRATEGY, check_strategy, make_strategy
 from gemmbench.tune.tuner import Tuner, tuning_limits
 
 SECONDS_PER_LAYER = 18.0  # default budget: AlexNet's eight layers end under three minutes
 CONTENDERS_A_BACKEND = 4  # two algorithms, each with a default and a tuned config
 TUNING_SHARE = 0.4  # of a layer's budget goes to searching, the rest to the race,
+SHARING_SECONDS = 5.0  # at most, for the configs that lead on other layers, on each layer
 TUNE_COMMAND_SHARE = 0.7  # or this much where tuning is what was asked for
 Tune = Literal["auto", "never", "force", "more"]  # "more": search on from what is stored
 Described = dict[tuple[str, Problem], dict[str, Any]]  # what a backend says of a problem
@@ -49,6 +52,7 @@ class RunOptions:
     imported: tuple[Source, ...] = ()  # recordings of the like, to start from
     space: SearchSpace | None = None  # instead of the backends' own
     target: float | None = None  # share of the machine's peak at which a search ends
+    portfolio: bool = False  # measure what leads on one layer on all the others too
     budget: float | None = None  # seconds for the whole command
     evaluations: int = 200  # most configs of one search
     timeout: float = 60.0
@@ -123,6 +127,10 @@ def run_suites(
             left = deadline - time.monotonic()
             watcher.layer(suite.name, layer.name, position, len(layers))
             runner.run_layer(suite, layer, max(left, 0) / (len(layers) - position))
+        if options.portfolio:
+            for position, (suite, layer) in enumerate(layers):
+                watcher.layer(suite.name, layer.name, position, len(layers))
+                runner.share_layer(suite, layer, problems)
     except KeyboardInterrupt:
         outcome.interrupted = True
     finally:
@@ -164,16 +172,7 @@ class Runner:
     def run_layer(self, suite: Suite, layer: Layer, seconds: float) -> None:
         """Tune and race one layer within about `seconds`."""
         started = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="gemmbench-") as folder:
-            cases = Cases(layer.problem, Path(folder), self.protocol.fill, self.protocol.seed)
-            limits = Limits(seconds, self.options.timeout, self.options.memory_bytes)
-            race = Race(
-                RaceSpec(suite.name, layer.name, layer.problem, (), self.protocol, self.machine),
-                cases,
-                limits,
-                random.Random(f"{self.protocol.seed}/{layer.name}"),
-                self.roof(layer.problem.dtype),
-            )
+        with self.arena(suite, layer, seconds) as race:
             contenders: list[Contender] = []
             for spec in self.options.specs():
                 self.watcher.step(f"asking {spec}")
@@ -181,9 +180,46 @@ class Runner:
             left = max(seconds - (time.monotonic() - started), 0)
             self.watcher.step(f"racing ({len(contenders)} contenders)")
             race.spec = replace(race.spec, contenders=tuple(contenders))
-            race.limits = replace(limits, seconds=left)
+            race.limits = replace(race.limits, seconds=left)
             race.on_trial = self.record
             race.run()
+
+    def share_layer(self, suite: Suite, layer: Layer, problems: Sequence[Problem]) -> None:
+        """Measure here what leads on any of `problems` and was not measured here yet."""
+        with self.arena(suite, layer, SHARING_SECONDS) as race:
+            for spec in self.options.specs():
+                try:
+                    offers = self.offers(race, spec)
+                except NoOfferError:
+                    continue  # it was recorded when the layer was run
+                for offer in offers:
+                    if offer.space is not None:
+                        self.share(race, offer, offer.space, problems)
+
+    def share(
+        self, race: Race, offer: Offer, space: SearchSpace, problems: Sequence[Problem]
+    ) -> None:
+        """Measure the leaders on `problems` that are in this problem's space."""
+        found = self.recorder.evaluations(self.machine, self.protocol, offer.contender)
+        own = [e for e in found if e.here and e.source_hash == offer.source_hash]
+        known = [e.config for e in own if e.problem == race.spec.problem]
+        missing = [c for c in leaders(own, problems) if c not in known and c in space]
+        arena = replace(race, limits=tuning_limits(SHARING_SECONDS, race.limits), roof=None)
+        strategy = make_strategy("exhaustive", space, 0)
+        tuner = Tuner(arena, offer.contender, strategy, len(missing), self.record)
+        tuner.visit(missing)
+
+    @contextmanager
+    def arena(self, suite: Suite, layer: Layer, seconds: float) -> Iterator[Race]:
+        """A race on the layer without contenders, its operands on disk while it lasts."""
+        with tempfile.TemporaryDirectory(prefix="gemmbench-") as folder:
+            yield Race(
+                RaceSpec(suite.name, layer.name, layer.problem, (), self.protocol, self.machine),
+                Cases(layer.problem, Path(folder), self.protocol.fill, self.protocol.seed),
+                Limits(seconds, self.options.timeout, self.options.memory_bytes),
+                random.Random(f"{self.protocol.seed}/{layer.name}"),
+                self.roof(layer.problem.dtype),
+            )
 
     def contenders(self, race: Race, spec: str, seconds: float) -> list[Contender]:
         """What `spec` enters in the race: each algorithm's default config, and its tuned one."""

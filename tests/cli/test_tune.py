@@ -125,6 +125,18 @@ def test_a_bad_config_neither_wins_nor_ends_the_search(
     assert len(good) >= 10
 
 
+def test_a_portfolio_serves_all_layers_with_few_configs(tmp_path: Path) -> None:
+    done = tune(
+        tmp_path, "SearchesSoundTiles", "--budget", "4", "--evaluations", "6", "--portfolio"
+    )
+    assert done.returncode == 0, done.stderr
+    done = call(tmp_path, "best", "tiny.yaml", "--threads", "1", "--portfolio", "1")
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert re.search(r"1 of its configs serve 2 layers at \d+\.\d\d times their own best", first)
+    assert re.search(r"tile=\d+ unroll=\d+: one \(\d.\d\d\), two \(\d.\d\d\)", second)
+
+
 def test_a_space_file_replaces_the_backends_own(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(
         "axes:\n  tile: {pow2: [4, 8, 16, 32]}\n  unroll: [1, 2]\n"

@@ -117,3 +117,14 @@ def test_a_wrong_file_is_refused_in_one_line(tmp_path: Path, text: str, line: st
     with pytest.raises(GemmbenchError) as caught:
         load(tmp_path, text)
     assert str(caught.value) == line
+
+
+def test_the_example_in_the_readme_is_a_space(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    example = text.partition("`--space mine.yaml`.")[2].partition("```yaml\n")[2]
+    space = load(tmp_path, example.partition("```")[0])
+    assert space.size() < space.combinations() == 6 * 4 * 2 * 2
+    assert [c.name for c in space.constraints] == [
+        "mr * kc * 4 <= 32768",
+        "rows only when small",
+    ]

@@ -10,9 +10,11 @@ from gemmbench.cli.suite import SuiteName
 from gemmbench.errors import GemmbenchError
 
 if TYPE_CHECKING:
+    from gemmbench.cli.measuring import Asked
     from gemmbench.machine import Machine
     from gemmbench.trial import RaceProtocol, Trial
     from gemmbench_results.report.winners import Winner
+    from gemmbench_results.store import Store
 
 ASK_SECONDS = 60.0
 
@@ -42,6 +44,12 @@ ASK_SECONDS = 60.0
     help="Batch of conv and linear layers. [default: the suite's]",
 )
 @click.option("--dtype", metavar="NAME", help="float32 or float64. [default: the suite's]")
+@click.option(
+    "--portfolio",
+    type=click.IntRange(min=1),
+    metavar="K",
+    help="Print instead the K configs of each kernel that serve all layers together best.",
+)
 @threads_option
 @click.option(
     "--cache",
@@ -59,6 +67,7 @@ def best(
     only: str | None,
     batch: int | None,
     dtype: str | None,
+    portfolio: int | None,
     threads: int | None,
     cache: str,
     db: str,
@@ -92,6 +101,9 @@ def best(
             for trials, run in [store.latest_race(asked.machine, asked.protocol, layer.problem)]
             if (winner := winner_of(layer.name, trials, run, weights, backend)) is not None
         ]
+        if portfolio is not None and found:
+            click.echo(portfolio_text(store, asked, found, portfolio))
+            return 0
     if not found:
         raise GemmbenchError(
             f"{suite}: no race of its layers is stored for this machine, "
@@ -106,6 +118,45 @@ def best(
     }
     click.echo(texts[format_]())
     return 0
+
+
+def portfolio_text(store: "Store", asked: "Asked", winners: "list[Winner]", count: int) -> str:
+    """For each kernel that was tuned, the configs to carry and which layers each serves."""
+    from gemmbench.tune.portfolio import choose
+
+    layers = {winner.trial.problem: winner.layer for winner in winners}
+    kernels = {
+        winner.trial.contender.label(): winner.trial
+        for winner in winners
+        if winner.trial.contender.config
+    }
+    lines = []
+    for label, trial in kernels.items():
+        evaluations = [
+            one
+            for one in store.evaluations(asked.machine, asked.protocol, trial.contender)
+            if one.here and one.source_hash == trial.source_hash and one.problem in layers
+        ]
+        problems = list(dict.fromkeys(one.problem for one in evaluations))
+        found = choose(evaluations, problems, count) if problems else None
+        if found is None:
+            lines.append(f"{label}: not every layer was searched. Run 'gemmbench tune' with it.")
+            continue
+        lines.append(
+            f"{label}: {len(found.configs)} of its configs serve {len(problems)} layers at "
+            f"{found.mean_slowdown():.2f} times their own best in the geometric mean"
+        )
+        for at, config in enumerate(found.configs):
+            served = [
+                f"{layers[problem]} ({slowdown:.2f})"
+                for problem, by, slowdown in zip(
+                    problems, found.serves, found.slowdowns, strict=True
+                )
+                if by == at
+            ]
+            shown = " ".join(f"{name}={value}" for name, value in config.items())
+            lines.append(f"  {shown}: {', '.join(served) or 'none'}")
+    return "\n".join(lines) or "No winner among these layers has anything to tune."
 
 
 def winner_of(

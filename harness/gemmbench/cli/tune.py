@@ -60,6 +60,11 @@ READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--plot-axes", metavar="A,B", help="Axes of the heat maps. [default: the two that matter most]"
 )
+@click.option(
+    "--portfolio",
+    is_flag=True,
+    help="Measure each layer's leading configs on the other layers, for 'best --portfolio'.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the spaces and write nothing.")
 def tune(
     suites: tuple[str, ...],
@@ -87,6 +92,7 @@ def tune(
     space_file: Path | None,
     plot: Path | None,
     plot_axes: str | None,
+    portfolio: bool,
     dry_run: bool,
 ) -> int:
     """Search the tile sizes of each SUITE's layers, and race what is found with the default.
@@ -121,6 +127,7 @@ def tune(
         imported=tuple(imported(path) for path in recordings),
         space=load_space(space_file) if space_file else None,
         target=target,
+        portfolio=portfolio,
         budget=budget,
         evaluations=evaluations,
         timeout=timeout,
