@@ -264,3 +264,21 @@ def test_finalists_that_stay_close_are_measured_until_the_time_is_up(tmp_path: P
     kernels.pace = lambda config: 0.01 * noise.uniform(0.9, 1.1)  # type: ignore[method-assign]
     tune(tmp_path, kernels, seconds=10_000.0)
     assert sum(kernels.blocks.values()) > SPACE.size() * BLOCKS + 5 * FINAL_ROUNDS
+
+
+def test_a_default_that_was_measured_before_the_machine_was_warm_gets_another_chance(
+    tmp_path: Path,
+) -> None:
+    kernels = Kernels()
+    default = dict(SPACE.default)
+
+    def pace(config: Config) -> float:
+        own = {name: config[name] for name in default}
+        if own == default:
+            return 0.02 if len(kernels.prepared) == 1 else 0.0005
+        return 0.01 / int(config["mr"]) / int(config["nv"])
+
+    kernels.pace = pace  # type: ignore[method-assign]
+    config, _ = tune(tmp_path, kernels, seconds=1000.0)
+    assert config is not None
+    assert dict(config) == default

@@ -21,7 +21,7 @@ from gemmbench.tune.strategy import Strategy
 BLOCKS = 3  # short blocks for a config that is not plainly slow
 SLOW_CONFIG = 1.3  # times the best so far: one block is enough to know
 FEWEST = 5  # configs that passed, or the whole space: fewer make no winner worth storing
-FINALISTS = 5  # of those
+FINALISTS = 5  # of those, and the default
 FINAL_ROUNDS = 5  # before the finalists are judged, and
 MOST_ROUNDS = 30  # until they are given up as undecided, or after
 FINAL_SHARE = 0.2  # of the search's seconds
@@ -137,9 +137,12 @@ class Tuner:
         if len(right) < FEWEST and not self.exhausted:
             return None
         right.sort(key=lambda result: result[0])
+        leaders = [config for _, config in right[:FINALISTS]]
+        default = dict(self.contender.config)  # it was measured first, in a worker just started
+        if any(config == default for _, config in right[FINALISTS:]):
+            leaders.append(default)
         finalists = [
-            Entrant(replace(self.contender, config=dict(config), tuned=True))
-            for _, config in right[:FINALISTS]
+            Entrant(replace(self.contender, config=dict(config), tuned=True)) for config in leaders
         ]
         self.race_finalists(heat, finalists)
         fresh = [e for e in finalists if seconds_of(e) is not None]
