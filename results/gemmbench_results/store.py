@@ -115,7 +115,10 @@ class Store:
         contender: Contender,
         source_hash: str,
     ) -> Config | None:
-        """The newest stored winner for the same problem, machine, source, threads and protocol."""
+        """The fastest tuned config of the newest run with one.
+
+        For the same problem, machine, source, threads and protocol; None if there is none.
+        """
         trial, run = schema.trial.c, schema.run.c
         query = (
             select(trial.config)
@@ -135,7 +138,7 @@ class Store:
                 schema.machine.c.key == machine.key(),
                 schema.problem.c.canonical == rows.problem_to_row(problem)["canonical"],
             )
-            .order_by(trial.id.desc())
+            .order_by(trial.run_id.desc(), trial.seconds_median, trial.id.desc())
             .limit(1)
         )
         if not self._exists:

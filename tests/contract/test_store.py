@@ -346,3 +346,12 @@ def test_the_newest_comparable_race_of_a_problem_is_found(store):
     trials, run = store.latest_race(MACHINE, PROTOCOL, CONV)
     assert run == second
     assert [trial.layer for trial in trials] == ["again"]
+
+
+def test_of_several_tuned_configs_raced_together_the_fastest_is_the_stored_winner(store):
+    run = begin(store)
+    for mr, seconds in [(4, 3.0), (6, 1.0), (8, 2.0)]:
+        contender = replace(COMPLETE.contender, config={"mr": mr})
+        measurement = Measurement((Sample(seconds, 1, 0, 0),))
+        store.record(run, replace(COMPLETE, contender=contender, measurement=measurement))
+    assert store.best_config(MACHINE, PROTOCOL, CONV, COMPLETE.contender, "abc") == {"mr": 6}
