@@ -102,7 +102,7 @@ def test_an_excerpt_of_a_real_cache_agrees_with_its_csv() -> None:
         ("a,time_ms\n1,fast\n", "s.csv: line 2: time_ms: got 'fast', expected a positive"),
         ("a,time_ms\n1,\n", "s.csv: no config in it has a time."),
         ("a,time_ms\n1,2\n1,3\n", "s.csv: a config is listed twice."),
-        ("{,", "s.csv: neither JSON nor the beginning of a Kernel Tuner cache."),
+        ("{a", "s.csv: neither JSON nor the beginning of a Kernel Tuner cache."),
         ("{}", "s.csv: no Kernel Tuner cache: it lacks 'tune_params_keys'"),
         (
             '{"tune_params_keys": ["a"], "cache": {"1": {"time": 1}}}',
