@@ -164,6 +164,7 @@ def winner_of(
 ) -> "Winner | None":
     """The leader of one race among the contenders asked for; None if none of them was timed."""
     from gemmbench.ranking import rank
+    from gemmbench.stats import judge
     from gemmbench_results.report.winners import Winner
 
     raced = [
@@ -173,7 +174,11 @@ def winner_of(
     ]
     for verdict in rank(raced):
         if verdict.leaders:
-            return Winner(layer, raced[verdict.leaders[0]], verdict.kind, run)
+            first = raced[verdict.leaders[0]]
+            label = first.contender.label()  # whose configs raced each other too
+            own = [t.measurement for t in raced if t.contender.label() == label]
+            kind = judge(own).kind if verdict.kind == "winner" else verdict.kind
+            return Winner(layer, first, kind, run)
     return None
 
 

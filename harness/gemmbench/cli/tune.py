@@ -10,13 +10,14 @@ import click
 
 from gemmbench.cli.measuring import Asked, measuring_options, what_is_asked
 from gemmbench.cli.options import Seconds, check_json_target
-from gemmbench.cli.run import overrun, report, write_json
+from gemmbench.cli.run import overrun, verdicts_by_layer, write_json
 from gemmbench.cli.suite import SuiteName
 from gemmbench.errors import GemmbenchError
 
 if TYPE_CHECKING:
-    from gemmbench.runner import RunOptions
+    from gemmbench.runner import Outcome, RunOptions
     from gemmbench.space import SearchSpace
+    from gemmbench.suite import Suite
 
 READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -136,7 +137,7 @@ def tune(
     if dry_run:
         return print_spaces(asked, options)
     axes = tuple(plot_axes.split(",")) if plot_axes else None
-    return tune_and_print(asked, suites, options, db, json_to, quiet, plot, axes)
+    return tune_and_print(asked, options, db, json_to, quiet, plot, axes)
 
 
 def imported(path: Path) -> "list[tuple[dict[str, int | float | str | bool], float | None]]":
@@ -162,7 +163,6 @@ def check_plot(plot: Path | None) -> None:
 
 def tune_and_print(
     asked: Asked,
-    names: tuple[str, ...],
     options: "RunOptions",
     db: str,
     json_to: str | None,
@@ -174,7 +174,6 @@ def tune_and_print(
     from gemmbench.cli.progress import ProgressLine
     from gemmbench.runner import budget_seconds, exit_code, run_suites
     from gemmbench_results.report.as_json import run_json, run_to_data
-    from gemmbench_results.report.gains import gain_sentences
     from gemmbench_results.store import open_store
 
     command = shlex.join(["gemmbench", *sys.argv[1:]])
@@ -184,9 +183,7 @@ def tune_and_print(
                 asked.suites, options, asked.protocol, asked.machine, store, line, command
             )
         if not quiet:
-            parts = [report(asked.suites, names, outcome, store.name)]
-            parts += ["\n".join(gain_sentences(outcome.trials))]
-            text = "\n\n".join(part for part in parts if part)
+            text = report(asked.suites, outcome, store.name)
             click.echo(f"{text}{overrun(asked.suites, options, outcome)}", err=json_to == "-")
         if json_to:
             data = run_to_data(store.run(outcome.run))
@@ -199,6 +196,24 @@ def tune_and_print(
     if outcome.interrupted:
         click.echo(f"gemmbench: interrupted; what was measured is in {db}", err=True)
     return exit_code(outcome)
+
+
+def report(suites: "list[Suite]", outcome: "Outcome", database: str) -> str:
+    """One table a suite, what each search gained, and where the samples are."""
+    from gemmbench_results.report.gains import gain_sentences
+    from gemmbench_results.report.table import trial_table
+
+    parts = []
+    for suite in suites:
+        trials = [trial for trial in outcome.trials if trial.suite == suite.name]
+        parts.append(f"{suite.name}: {suite.description}")
+        parts.append(trial_table(trials, verdicts_by_layer(trials)))
+        parts.append("\n".join(gain_sentences(trials)))
+    parts.append(
+        f"{outcome.evaluations} configs measured; every sample is in {database} "
+        f"(run {outcome.run})."
+    )
+    return "\n\n".join(part for part in parts if part)
 
 
 def print_spaces(asked: Asked, options: "RunOptions") -> int:
