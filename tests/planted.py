@@ -24,7 +24,7 @@ from gemmbench.space import Axis, Config, Constraint, SearchSpace
 LINES = 10_000  # printed by Prints: far more than a pipe's 64 KiB holds
 TERABYTE = 2**40
 REPEATS = 100  # times that Slow does its work
-WRONG_TILE, ABORTING_TILE, HANGING_TILE = 64, 128, 256  # configs of SearchesTiles
+WRONG_TILE, ABORTING_TILE, HANGING_TILE, SLOW_TILE = 64, 128, 256, 512  # of SearchesTiles
 
 
 @dataclass(slots=True)
@@ -387,6 +387,11 @@ class SearchesTiles(Honest):
                 columns = slice(start, start + tile)
                 np.matmul(left, right[:, columns], out=out[:, columns])
 
+        def slow() -> None:
+            for _ in range(100 * out.shape[1] // 32):
+                compute()
+
+        defects[SLOW_TILE] = slow
         return Contender(defects.get(tile, compute), out)
 
 
@@ -420,3 +425,10 @@ class SearchesHangingTile(SearchesTiles):
 
     name = "searches-hanging-tile"
     tiles = (4, 8, 16, 32, HANGING_TILE)
+
+
+class SearchesSlowTile(SearchesTiles):
+    """Searches tiles of which one takes a hundred times as long."""
+
+    name = "searches-slow-tile"
+    tiles = (4, 8, 16, 32, SLOW_TILE)

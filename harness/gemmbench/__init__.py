@@ -1,3 +1,19 @@
 """gemmbench: a fair, verified race between all ways of computing a network's layers."""
 
+import os
+from importlib import import_module
+from typing import Any
+
 __version__ = "0.1.0"
+
+
+def best(
+    problem: object, *, threads: int | None = None, db: str | os.PathLike[str] | None = None
+) -> Any:
+    """The stored winner of `problem` on this machine, ready to be called: `api.BestKernel`.
+
+    `threads` defaults to the physical cores, `db` to GEMMBENCH_DB or results/gemmbench.db.
+    Raises GemmbenchError if no race of it is stored.
+    """
+    # By name: every module imports this package, and the command line starts without numpy.
+    return import_module("gemmbench.api").best(problem, threads=threads, db=db)

@@ -1,13 +1,15 @@
-"""`gemmbench run`: every layer of a suite, every way of computing it, tuned and raced.
+"""`gemmbench run` and `tune`: every layer of a suite, every way of computing it, tuned and raced.
 
 One layer at a time: ask each backend what it offers, search the spaces of those that have knobs
-(or take the stored winner), then race everything together. Each trial is recorded as it ends.
+(or take the stored winner), then race everything together. `tune` leaves out what has no knobs,
+gives the search most of the time, and always searches on. Each trial is recorded as it ends.
 """
 
 import random
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -23,13 +25,18 @@ from gemmbench.reference import Cases, needed_bytes
 from gemmbench.space import Config, SearchSpace, space_from_data
 from gemmbench.suite import Layer, Suite
 from gemmbench.trial import Contender, RaceProtocol, Recorder, Trial, TrialState
-from gemmbench.tune.strategy import RandomSearch
+from gemmbench.tune.evidence import Source
+from gemmbench.tune.memory import Memory, recall
+from gemmbench.tune.portfolio import leaders
+from gemmbench.tune.strategies import DEFAULT_STRATEGY, check_strategy, make_strategy
 from gemmbench.tune.tuner import Tuner, tuning_limits
 
 SECONDS_PER_LAYER = 18.0  # default budget: AlexNet's eight layers end under three minutes
 CONTENDERS_A_BACKEND = 4  # two algorithms, each with a default and a tuned config
-TUNING_SHARE = 0.4  # of a layer's budget goes to searching, the rest to the race
-Tune = Literal["auto", "never", "force"]
+TUNING_SHARE = 0.4  # of a layer's budget goes to searching, the rest to the race,
+SHARING_SECONDS = 5.0  # at most, for the configs that lead on other layers, on each layer
+TUNE_COMMAND_SHARE = 0.7  # or this much where tuning is what was asked for
+Tune = Literal["auto", "never", "force", "more"]  # "more": search on from what is stored
 Described = dict[tuple[str, Problem], dict[str, Any]]  # what a backend says of a problem
 
 
@@ -41,10 +48,19 @@ class RunOptions:
     algorithms: tuple[str, ...] = ()  # () means all
     weights: tuple[str, ...] = ("plain",)
     tune: Tune = "auto"
+    strategy: str = DEFAULT_STRATEGY
+    imported: tuple[Source, ...] = ()  # recordings of the like, to start from
+    space: SearchSpace | None = None  # instead of the backends' own
+    target: float | None = None  # share of the machine's peak at which a search ends
+    portfolio: bool = False  # measure what leads on one layer on all the others too
     budget: float | None = None  # seconds for the whole command
     evaluations: int = 200  # most configs of one search
     timeout: float = 60.0
     memory_bytes: int = 0
+
+    def tuning_share(self) -> float:
+        """The share of a layer's time that goes to searching."""
+        return TUNE_COMMAND_SHARE if self.tune == "more" else TUNING_SHARE
 
     def specs(self) -> tuple[str, ...]:
         """The backends to race."""
@@ -96,6 +112,7 @@ def run_suites(
     Ctrl-C ends the run early with what is recorded kept.
     """
     layers = [(suite, layer) for suite in suites for layer in suite.layers]
+    check_strategy(options.strategy)
     check_names(suites)
     check_memory(layers, options)
     problems = [layer.problem for _, layer in layers]
@@ -110,6 +127,10 @@ def run_suites(
             left = deadline - time.monotonic()
             watcher.layer(suite.name, layer.name, position, len(layers))
             runner.run_layer(suite, layer, max(left, 0) / (len(layers) - position))
+        if options.portfolio:
+            for position, (suite, layer) in enumerate(layers):
+                watcher.layer(suite.name, layer.name, position, len(layers))
+                runner.share_layer(suite, layer, problems)
     except KeyboardInterrupt:
         outcome.interrupted = True
     finally:
@@ -151,16 +172,7 @@ class Runner:
     def run_layer(self, suite: Suite, layer: Layer, seconds: float) -> None:
         """Tune and race one layer within about `seconds`."""
         started = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="gemmbench-") as folder:
-            cases = Cases(layer.problem, Path(folder), self.protocol.fill, self.protocol.seed)
-            limits = Limits(seconds, self.options.timeout, self.options.memory_bytes)
-            race = Race(
-                RaceSpec(suite.name, layer.name, layer.problem, (), self.protocol, self.machine),
-                cases,
-                limits,
-                random.Random(f"{self.protocol.seed}/{layer.name}"),
-                self.roof(layer.problem.dtype),
-            )
+        with self.arena(suite, layer, seconds) as race:
             contenders: list[Contender] = []
             for spec in self.options.specs():
                 self.watcher.step(f"asking {spec}")
@@ -168,16 +180,54 @@ class Runner:
             left = max(seconds - (time.monotonic() - started), 0)
             self.watcher.step(f"racing ({len(contenders)} contenders)")
             race.spec = replace(race.spec, contenders=tuple(contenders))
-            race.limits = replace(limits, seconds=left)
+            race.limits = replace(race.limits, seconds=left)
             race.on_trial = self.record
             race.run()
+
+    def share_layer(self, suite: Suite, layer: Layer, problems: Sequence[Problem]) -> None:
+        """Measure here what leads on any of `problems` and was not measured here yet."""
+        with self.arena(suite, layer, SHARING_SECONDS) as race:
+            for spec in self.options.specs():
+                try:
+                    offers = self.offers(race, spec)
+                except NoOfferError:
+                    continue  # it was recorded when the layer was run
+                for offer in offers:
+                    if offer.space is not None:
+                        self.share(race, offer, offer.space, problems)
+
+    def share(
+        self, race: Race, offer: Offer, space: SearchSpace, problems: Sequence[Problem]
+    ) -> None:
+        """Measure the leaders on `problems` that are in this problem's space."""
+        found = self.recorder.evaluations(self.machine, self.protocol, offer.contender)
+        own = [e for e in found if e.here and e.source_hash == offer.source_hash]
+        known = [e.config for e in own if e.problem == race.spec.problem]
+        missing = [c for c in leaders(own, problems) if c not in known and c in space]
+        arena = replace(race, limits=tuning_limits(SHARING_SECONDS, race.limits), roof=None)
+        strategy = make_strategy("exhaustive", space, 0)
+        tuner = Tuner(arena, offer.contender, strategy, len(missing), self.record)
+        tuner.visit(missing)
+
+    @contextmanager
+    def arena(self, suite: Suite, layer: Layer, seconds: float) -> Iterator[Race]:
+        """A race on the layer without contenders, its operands on disk while it lasts."""
+        with tempfile.TemporaryDirectory(prefix="gemmbench-") as folder:
+            yield Race(
+                RaceSpec(suite.name, layer.name, layer.problem, (), self.protocol, self.machine),
+                Cases(layer.problem, Path(folder), self.protocol.fill, self.protocol.seed),
+                Limits(seconds, self.options.timeout, self.options.memory_bytes),
+                random.Random(f"{self.protocol.seed}/{layer.name}"),
+                self.roof(layer.problem.dtype),
+            )
 
     def contenders(self, race: Race, spec: str, seconds: float) -> list[Contender]:
         """What `spec` enters in the race: each algorithm's default config, and its tuned one."""
         try:
             offers = self.offers(race, spec)
         except NoOfferError as refusal:
-            self.record(refused(race, spec, refusal))
+            if self.options.tune != "more" or spec in self.options.backends:
+                self.record(refused(race, spec, refusal))
             return []
         tunable = sum(1 for offer in offers if offer.space is not None)
         entered = []
@@ -185,13 +235,15 @@ class Runner:
             default = offer.contender
             config = None
             if offer.space is not None and self.options.tune != "never":
-                config = self.tuned(race, offer, offer.space, TUNING_SHARE * seconds / tunable)
-            if config is None:
+                share = self.options.tuning_share() * seconds / tunable
+                config = self.tuned(race, offer, offer.space, share)
+            incumbent = self.incumbent(race, offer) if self.options.tune == "more" else None
+            found = [dict(each) for each in (config, incumbent) if each is not None]
+            if dict(default.config) not in found:
                 entered.append(default)
-            elif dict(config) == dict(default.config):
-                entered.append(replace(default, tuned=True))
-            else:
-                entered += [default, replace(default, config=dict(config), tuned=True)]
+            for at, each in enumerate(found):
+                if each not in found[:at]:
+                    entered.append(replace(default, config=each, tuned=True))
         return entered
 
     def offers(self, race: Race, spec: str) -> list[Offer]:
@@ -215,15 +267,18 @@ class Runner:
             raise refusal
         offers = []
         for offer in reply["offers"]:
-            space = space_from_data(offer["space"]) if offer["space"] else None
+            space = self.options.space or (
+                space_from_data(offer["space"]) if offer["space"] else None
+            )
             contender = Contender(
                 spec, offer["algorithm"], offer["weights"], dict(space.default) if space else {}
             )
-            if self.wanted(contender):
+            if self.wanted(contender) and (space is not None or self.options.tune != "more"):
                 offers.append(Offer(contender, space, reply["source_hash"]))
         if not offers:
             ways = ", ".join(f"{o['algorithm']} {o['weights']}" for o in reply["offers"])
-            raise NoOfferError(TrialState.SKIPPED, f"offers only {ways or 'nothing'}")
+            knobs = " to tune" if self.options.tune == "more" else ""
+            raise NoOfferError(TrialState.SKIPPED, f"offers only {ways or 'nothing'}{knobs}")
         return offers
 
     def wanted(self, contender: Contender) -> bool:
@@ -236,17 +291,50 @@ class Runner:
     def tuned(self, race: Race, offer: Offer, space: SearchSpace, seconds: float) -> Config | None:
         """The stored winner, or the winner of a search of `seconds`; None if no config passed."""
         if self.options.tune == "auto":
-            stored = self.recorder.best_config(
-                self.machine, self.protocol, race.spec.problem, offer.contender, offer.source_hash
-            )
-            if stored is not None and stored in space:
+            incumbent = self.incumbent(race, offer)
+            if incumbent is not None:
                 self.outcome.reused += 1
-                return {axis.name: stored[axis.name] for axis in space.axes}
+                return incumbent
         self.watcher.step(f"tuning {offer.contender.label()}")
-        arena = replace(race, limits=tuning_limits(seconds, race.limits), roof=None)
-        strategy = RandomSearch(space, self.protocol.seed)
-        tuner = Tuner(arena, offer.contender, strategy, self.options.evaluations, self.record)
+        memory = self.memory(race, offer)
+        tuner = Tuner(
+            replace(race, limits=tuning_limits(seconds, race.limits), roof=None),
+            offer.contender,
+            make_strategy(
+                self.options.strategy,
+                space,
+                self.protocol.seed,
+                [*self.options.imported, *memory.sources],
+            ),
+            self.options.evaluations,
+            self.record,
+            stored=[result for result in memory.stored if result[0] in space],
+            target=self.target_seconds(race.spec.problem),
+        )
         return tuner.run()
+
+    def incumbent(self, race: Race, offer: Offer) -> Config | None:
+        """The stored winner, its axes in the order of the space; None if it is not in there."""
+        stored = self.recorder.best_config(
+            self.machine, self.protocol, race.spec.problem, offer.contender, offer.source_hash
+        )
+        if stored is None or offer.space is None or stored not in offer.space:
+            return None
+        return {axis.name: stored[axis.name] for axis in offer.space.axes}
+
+    def memory(self, race: Race, offer: Offer) -> Memory:
+        """What earlier searches of the same kernel found; nothing where all is to be new."""
+        if self.options.tune == "force":
+            return Memory()
+        found = self.recorder.evaluations(self.machine, self.protocol, offer.contender)
+        return recall(found, race.spec.problem, offer.source_hash)
+
+    def target_seconds(self, problem: Problem) -> float | None:
+        """Seconds per call that reach the target share of the peak; None without a target."""
+        roof = self.roof(problem.dtype) if self.options.target is not None else None
+        if roof is None or self.options.target is None:
+            return None
+        return problem.flops() / (self.options.target * roof.per_second())
 
     def record(self, trial: Trial) -> None:
         """Keep a trial, committed at once."""

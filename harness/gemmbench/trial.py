@@ -88,6 +88,18 @@ class Trial:
     peak_flops: float | None = None  # FLOP/s of the roof, raced beside it
 
 
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What a search once measured: a config of some kernel on some problem."""
+
+    problem: Problem
+    config: Config
+    seconds: float | None  # per call; None if it failed or was wrong
+    source_hash: str
+    machine: str  # its key
+    here: bool  # on this machine, with as many threads and under a comparable protocol
+
+
 class Recorder(Protocol):
     """Where results go. The store implements it; the core knows nothing else of the store."""
 
@@ -109,3 +121,11 @@ class Recorder(Protocol):
         source_hash: str,
     ) -> Config | None:
         """The stored winner for the same problem, machine, source, threads and protocol."""
+
+    def evaluations(
+        self, machine: Machine, protocol: RaceProtocol, contender: Contender
+    ) -> list[Evaluation]:
+        """What searches measured of the kernel that `contender` names, on anything, oldest first.
+
+        They are kept by config, not by search space, so a changed space takes them over.
+        """

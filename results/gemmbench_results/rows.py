@@ -14,7 +14,14 @@ from gemmbench.machine import Machine, machine_from_data, machine_to_data
 from gemmbench.measurement import Measurement, Sample
 from gemmbench.problem import Problem, problem_from_data, problem_to_data
 from gemmbench.stats import summarize
-from gemmbench.trial import Contender, Environment, RaceProtocol, Trial, TrialState
+from gemmbench.trial import (
+    Contender,
+    Environment,
+    Evaluation,
+    RaceProtocol,
+    Trial,
+    TrialState,
+)
 
 # What a timing depends on. Not the seed, the notes or how many processes and rounds there were:
 # those change how sure a result is, not what it is.
@@ -100,7 +107,7 @@ def trial_to_row(trial: Trial) -> Row:
         "weights": contender.weights,
         "config": dict(contender.config),
         "config_text": canonical(dict(contender.config)),
-        "environment": dataclasses.asdict(contender.environment),
+        "environment": environment_to_data(contender.environment),
         "purpose": trial.purpose,
         "tuned": contender.tuned,
         "state": str(trial.state),
@@ -117,6 +124,24 @@ def trial_to_row(trial: Trial) -> Row:
         **_seconds(trial.measurement),
         "recorded_at": now(),
     }
+
+
+def environment_to_data(environment: Environment) -> Row:
+    """`environment` as JSON gives it back."""
+    pairs = [list(pair) for pair in environment.variables]
+    return {"python": environment.python, "variables": pairs}
+
+
+def evaluation_from_row(row: Mapping[str, Any], *, here: bool) -> Evaluation:
+    """The evaluation in `row` (columns of trial, problem and machine)."""
+    return Evaluation(
+        problem=problem_from_row(row),
+        config=row["config"],
+        seconds=row["seconds_median"] if row["state"] == TrialState.COMPLETE else None,
+        source_hash=row["source_hash"],
+        machine=row["key"],
+        here=here,
+    )
 
 
 def trial_from_row(row: Mapping[str, Any], measurement: Measurement) -> Trial:

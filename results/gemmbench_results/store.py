@@ -20,9 +20,11 @@ from gemmbench.machine import Machine
 from gemmbench.measurement import Measurement
 from gemmbench.problem import Problem
 from gemmbench.space import Config
-from gemmbench.trial import Contender, RaceProtocol, Trial, TrialState
+from gemmbench.trial import Contender, Evaluation, RaceProtocol, Trial, TrialState
 from gemmbench_results import migrations, rows, schema
 from gemmbench_results.database import Database, locate
+
+MOST_EVALUATIONS = 20_000  # of one kernel that are read back; newer ones count for more
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,10 @@ class Store:
         contender: Contender,
         source_hash: str,
     ) -> Config | None:
-        """The newest stored winner for the same problem, machine, source, threads and protocol."""
+        """The fastest tuned config of the newest run with one.
+
+        For the same problem, machine, source, threads and protocol; None if there is none.
+        """
         trial, run = schema.trial.c, schema.run.c
         query = (
             select(trial.config)
@@ -133,7 +138,7 @@ class Store:
                 schema.machine.c.key == machine.key(),
                 schema.problem.c.canonical == rows.problem_to_row(problem)["canonical"],
             )
-            .order_by(trial.id.desc())
+            .order_by(trial.run_id.desc(), trial.seconds_median, trial.id.desc())
             .limit(1)
         )
         if not self._exists:
@@ -141,6 +146,71 @@ class Store:
         with self._database.reading() as connection:
             config: Config | None = connection.execute(query).scalar_one_or_none()
         return config
+
+    def evaluations(
+        self, machine: Machine, protocol: RaceProtocol, contender: Contender
+    ) -> list[Evaluation]:
+        """What searches measured of the kernel that `contender` names, on anything, oldest first.
+
+        The newest `MOST_EVALUATIONS` of them.
+        """
+        trial, run = schema.trial.c, schema.run.c
+        query = (
+            select(schema.trial, run.protocol_key, schema.machine.c.key, schema.problem.c.canonical)
+            .join_from(schema.trial, schema.run)
+            .join(schema.machine)
+            .join(schema.problem)
+            .where(
+                trial.purpose == "tune",
+                trial.state != str(TrialState.SKIPPED),
+                trial.backend == contender.backend,
+                trial.algorithm == contender.algorithm,
+                trial.weights == contender.weights,
+            )
+            .order_by(trial.id.desc())
+            .limit(MOST_EVALUATIONS)
+        )
+        if not self._exists:
+            return []
+        same = (machine.key(), rows.comparable_key(protocol))
+        with self._database.reading() as connection:
+            found = connection.execute(query).mappings().all()
+        environment = rows.environment_to_data(contender.environment)
+        return [
+            rows.evaluation_from_row(dict(row), here=(row["key"], row["protocol_key"]) == same)
+            for row in reversed(found)
+            if row["environment"] == environment
+        ]
+
+    def latest_race(
+        self, machine: Machine, protocol: RaceProtocol, problem: Problem
+    ) -> tuple[list[Trial], int]:
+        """The race trials of `problem` in the newest run that timed it comparably, and that run.
+
+        No trials and 0 if there is none.
+        """
+        trial, run = schema.trial.c, schema.run.c
+        newest = (
+            select(func.max(trial.run_id))
+            .join_from(schema.trial, schema.run)
+            .join(schema.machine)
+            .join(schema.problem)
+            .where(
+                trial.state == str(TrialState.COMPLETE),
+                trial.purpose == "race",
+                run.protocol_key == rows.comparable_key(protocol),
+                schema.machine.c.key == machine.key(),
+                schema.problem.c.canonical == rows.problem_to_row(problem)["canonical"],
+            )
+        )
+        if not self._exists:
+            return [], 0
+        with self._database.reading() as connection:
+            number: int | None = connection.execute(newest).scalar_one()
+        if number is None:
+            return [], 0
+        found = self.trials(number)
+        return [t for t in found if t.purpose == "race" and t.problem == problem], number
 
     def runs(self) -> list[Run]:
         """Every run, oldest first."""

@@ -73,6 +73,7 @@ def test_an_empty_store_holds_nothing(store):
     assert store.latest_run() is None
     assert store.trials(1) == []
     assert store.best_config(MACHINE, PROTOCOL, CONV, COMPLETE.contender, "abc") is None
+    assert store.evaluations(MACHINE, PROTOCOL, COMPLETE.contender) == []
 
 
 def test_a_run_comes_back_with_its_machine_and_protocol(store):
@@ -296,3 +297,61 @@ def test_view_latest_has_the_newest_trial_of_each_contender(store):
     rows = query(store, "SELECT * FROM latest ORDER BY ms")
     assert [(bool(row["tuned"]), float(row["ms"])) for row in rows] == [(True, 200), (False, 300)]
     assert [row["config"] for row in rows] == ['{"copy":true,"mr":8,"nv":3}', '{"mr":6}']
+
+
+def searched(**changes):
+    return replace(COMPLETE, purpose="tune", **changes)
+
+
+def test_evaluations_come_back_by_kernel_with_whether_they_were_measured_here(store):
+    elsewhere = replace(MACHINE, cpu="Another CPU")
+    first = begin(store)
+    store.record(first, searched())
+    store.record(first, searched(state=TrialState.FAILED, measurement=Measurement()))
+    store.record(first, searched(state=TrialState.SKIPPED, measurement=Measurement()))
+    store.record(first, COMPLETE)
+    store.record(first, searched(contender=replace(COMPLETE.contender, algorithm="gemm")))
+    store.record(begin(store, cache="cold"), searched(problem=Gemm(1, 2, 3)))
+    third = store.begin("gemmbench tune", elsewhere, PROTOCOL, 0)
+    store.record(third, searched(source_hash="new"))
+    found = store.evaluations(MACHINE, PROTOCOL, COMPLETE.contender)
+    assert [(e.problem, e.seconds, e.here, e.source_hash) for e in found] == [
+        (CONV, pytest.approx((0.025 * 0.5 / 21) ** 0.5), True, "abc"),
+        (CONV, None, True, "abc"),
+        (Gemm(1, 2, 3), pytest.approx((0.025 * 0.5 / 21) ** 0.5), False, "abc"),
+        (CONV, pytest.approx((0.025 * 0.5 / 21) ** 0.5), False, "new"),
+    ]
+    assert {e.machine for e in found} == {MACHINE.key(), elsewhere.key()}
+    assert all(dict(e.config) == dict(COMPLETE.contender.config) for e in found)
+
+
+def test_evaluations_under_another_environment_are_another_kernels(store):
+    other = replace(COMPLETE.contender, environment=Environment("/python", (("A", "1"),)))
+    store.record(begin(store), searched(contender=other))
+    assert store.evaluations(MACHINE, PROTOCOL, COMPLETE.contender) == []
+    assert len(store.evaluations(MACHINE, PROTOCOL, other)) == 1
+
+
+def test_the_newest_comparable_race_of_a_problem_is_found(store):
+    assert store.latest_race(MACHINE, PROTOCOL, CONV) == ([], 0)
+    store.record(begin(store), COMPLETE)
+    second = begin(store)
+    store.record(second, replace(COMPLETE, layer="again"))
+    store.record(second, searched())
+    store.record(second, replace(COMPLETE, problem=Gemm(1, 2, 3)))
+    store.record(begin(store, cache="cold"), COMPLETE)
+    store.record(begin(store), replace(COMPLETE, state=TrialState.WRONG))
+    elsewhere = store.begin("run", replace(MACHINE, cpu="Another CPU"), PROTOCOL, 0)
+    store.record(elsewhere, COMPLETE)
+    trials, run = store.latest_race(MACHINE, PROTOCOL, CONV)
+    assert run == second
+    assert [trial.layer for trial in trials] == ["again"]
+
+
+def test_of_several_tuned_configs_raced_together_the_fastest_is_the_stored_winner(store):
+    run = begin(store)
+    for mr, seconds in [(4, 3.0), (6, 1.0), (8, 2.0)]:
+        contender = replace(COMPLETE.contender, config={"mr": mr})
+        measurement = Measurement((Sample(seconds, 1, 0, 0),))
+        store.record(run, replace(COMPLETE, contender=contender, measurement=measurement))
+    assert store.best_config(MACHINE, PROTOCOL, CONV, COMPLETE.contender, "abc") == {"mr": 6}

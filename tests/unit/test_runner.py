@@ -20,7 +20,7 @@ from gemmbench.runner import (
 )
 from gemmbench.space import Config
 from gemmbench.suite import Layer, Suite
-from gemmbench.trial import Contender, RaceProtocol, Trial, TrialState
+from gemmbench.trial import Contender, Evaluation, RaceProtocol, Trial, TrialState
 
 PLANTED = Path(__file__).parents[1] / "planted.py"
 PROTOCOL = RaceProtocol(processes=1)
@@ -35,6 +35,7 @@ class Memory:
         self.ended: list[int] = []
         self.begun = 0
         self.winner: Config | None = None
+        self.stored: list[Evaluation] = []
         self.on_record: Callable[[Trial], None] = lambda trial: None
 
     def begin(self, command: str, machine: Machine, protocol: RaceProtocol, seed: int) -> int:
@@ -53,6 +54,11 @@ class Memory:
         source_hash: str,
     ) -> Config | None:  # fmt: skip
         return self.winner
+
+    def evaluations(
+        self, machine: Machine, protocol: RaceProtocol, contender: Contender
+    ) -> list[Evaluation]:
+        return self.stored
 
 
 class Silent:
@@ -169,3 +175,51 @@ def test_the_default_budget_grows_with_the_layers() -> None:
     own = suite(Gemm(1, 1, 1), Gemm(2, 2, 2))
     assert budget_seconds([own], RunOptions()) == 2 * SECONDS_PER_LAYER
     assert budget_seconds([own], RunOptions(budget=3.0)) == 3.0
+
+
+def tune_options(**changes: object) -> RunOptions:
+    options = replace(QUICK, backends=planted("SearchesSoundTiles"), tune="more", budget=4.0)
+    return replace(options, **changes)  # type: ignore[arg-type]
+
+
+def raced(memory: Memory) -> list[dict[str, object]]:
+    return [dict(trial.contender.config) for trial in memory.trials if trial.purpose == "race"]
+
+
+def test_tuning_races_the_default_the_incumbent_and_what_it_found() -> None:
+    memory = Memory()
+    memory.winner = {"tile": 16, "unroll": 2}
+    own = suite(Gemm(8, 8, 64))
+    outcome = run(own, tune_options(evaluations=6), memory)
+    assert outcome.evaluations >= 5
+    assert {"tile": 8, "unroll": 1} in raced(memory)
+    assert {"tile": 16, "unroll": 2} in raced(memory)
+    assert len(raced(memory)) <= 3
+
+
+def test_tuning_leaves_out_what_has_no_knobs() -> None:
+    memory = Memory()
+    outcome = run(suite(Gemm(8, 8, 64)), tune_options(backends=planted("Honest")), memory)
+    (trial,) = outcome.trials
+    assert (trial.state, trial.reason) == (TrialState.SKIPPED, "offers only gemm plain to tune")
+
+
+def test_tuning_starts_from_what_other_shapes_found() -> None:
+    memory = Memory()
+    source = [({"tile": t, "unroll": 1}, float(abs(t - 32) + 1)) for t in (4, 8, 16, 32)] * 2
+    machine, problem = "another", Gemm(8, 8, 128)
+    memory.stored = [
+        Evaluation(problem, {**config, "unroll": u}, seconds + u, "x", machine, here=False)
+        for u in (1, 2)
+        for config, seconds in source[:4]
+    ]
+    run(suite(Gemm(8, 8, 64)), tune_options(evaluations=2), memory)
+    asked = [dict(t.contender.config) for t in memory.trials if t.purpose == "tune"]
+    assert asked == [{"tile": 8, "unroll": 1}, {"tile": 32, "unroll": 1}]
+
+
+def test_an_unknown_strategy_is_bad_input_before_anything_is_written() -> None:
+    memory = Memory()
+    with pytest.raises(GemmbenchError, match="--strategy: 'magic' is unknown"):
+        run(suite(Gemm(8, 8, 64)), tune_options(strategy="magic"), memory)
+    assert memory.begun == 0

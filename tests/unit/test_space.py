@@ -103,7 +103,82 @@ def test_enumeration_never_descends_below_a_broken_constraint():
     )
     asked.clear()
     assert space.size() == 4
-    assert asked == [1, (1, 1), (1, 2), 2, (2, 1), (2, 2), 3, 4]
+    assert asked == [1, 2, 3, 4, (1, 1), (1, 2), (2, 1), (2, 2)]
+
+
+@given(spaces().filter(legal))
+def test_what_is_rejected_and_what_is_left_add_up(parts):
+    space = SearchSpace(*parts)
+    rejections = space.rejections()
+    assert list(rejections) == [constraint.name for constraint in space.constraints]
+    assert sum(rejections.values()) + space.size() == space.combinations()
+
+
+@given(spaces().filter(legal))
+def test_rows_are_the_configs_as_value_indices(parts):
+    space = SearchSpace(*parts)
+    assert [space.config(row) for row in space.rows()] == list(space)
+
+
+def test_a_listed_space_counts_what_it_leaves_out():
+    space = SearchSpace((Axis("a", (1, 2, 3)), Axis("b", (1, 2))), {"a": 1, "b": 1}, (odd,))
+    again = space_from_data(space_to_data(space))
+    assert space.rejections() == {"odd": 2}
+    assert again.rejections() == {"odd": 2}
+    rows = SearchSpace(space.axes, space.default, listed=space.rows())
+    assert rows.rejections() == {"listed": 2}
+    assert again.rejected_by({"a": 2, "b": 1}) == "listed"
+
+
+def test_a_sample_of_a_large_space_holds_the_default():
+    space = SearchSpace((Axis("a", tuple(range(100))),), {"a": 57})
+    for most in range(1, 30):
+        few = space_from_data(space_to_data(space, most))
+        assert few.default in few
+        assert most <= few.size() <= most + 1
+
+
+def test_a_constraint_is_asked_once_about_each_combination_of_its_axes():
+    asked = []
+
+    def fits(a, c):
+        asked.append((a, c))
+        return a != c
+
+    axes = tuple(Axis(name, tuple(range(8))) for name in "abcde")
+    space = SearchSpace(
+        axes,
+        dict(zip("abcde", (0, 0, 1, 0, 0), strict=True)),
+        (Constraint("fits", ("a", "c"), fits),),
+    )
+    asked.clear()
+    assert space.size() == 8**5 - 8**4
+    assert sorted(asked) == sorted(set(asked))
+    assert len(asked) == 64
+
+
+def test_large_spaces_are_enumerated_in_blocks(monkeypatch):
+    monkeypatch.setattr("gemmbench.space.BLOCK_ROWS", 10)
+    monkeypatch.setattr("gemmbench.space.KNOWN_ANSWERS", 3)
+    axes = tuple(Axis(name, tuple(range(5))) for name in "abc")
+    rule = Constraint("sum", ("a", "b", "c"), lambda a, b, c: (a + b + c) % 3 == 0)
+    space = SearchSpace(axes, {"a": 0, "b": 0, "c": 0}, (rule,))
+    expected = [c for c in every_combination(axes) if is_valid(c, (rule,))]
+    assert list(space) == expected
+
+
+@pytest.mark.parametrize(
+    ("axis", "part"),
+    [
+        (("a", (1, 2), "power"), "is of the kind 'power'. Did you mean 'pow2'?"),
+        (("a", (1, 0), "pow2"), "got 0, expected powers of two"),
+        (("a", (True, 2), "pow2"), "got True, expected powers of two"),
+        (("a", ("no", "yes"), "boolean"), "expected false and true"),
+    ],
+)
+def test_values_that_do_not_suit_their_kind_are_refused(axis, part):
+    with pytest.raises(GemmbenchError, match=part):
+        Axis(*axis)
 
 
 def test_the_broken_constraint_is_named():
@@ -133,6 +208,7 @@ def test_changing_a_config_leaves_the_enumeration_alone():
     assert all(set(config) == {"a", "b"} for config in seen)
 
 
+odd = Constraint("odd", ("a",), lambda a: a % 2 == 1)
 tile = Axis("tile", (8, 16))
 never = Constraint("never", ("tile",), lambda tile: False)
 

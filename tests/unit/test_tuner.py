@@ -1,6 +1,7 @@
 """The tuner against a scripted worker: what wins, what is left early, what is data."""
 
 import random
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from gemmbench.race import Limits, Race, RaceSpec
 from gemmbench.reference import Cases
 from gemmbench.space import Axis, Config, Constraint, SearchSpace
 from gemmbench.trial import Contender, Environment, RaceProtocol, Trial, TrialState
-from gemmbench.tune.strategy import RandomSearch
-from gemmbench.tune.tuner import BLOCKS, Tuner, tuning_limits
+from gemmbench.tune.strategy import FixedOrder
+from gemmbench.tune.tuner import BLOCKS, FINAL_ROUNDS, Result, Tuner, tuning_limits
 
 MACHINE = Machine("cpu", "generic", (), 2, 32768, 1048576, 0, 2**34, "Linux x86_64")
 PROBLEM = Gemm(4, 5, 6)
@@ -66,21 +67,48 @@ class Kernels:
         pass
 
 
-def tune(
-    tmp_path: Path, kernels: Kernels, seconds: float = 100.0, evaluations: int = 100
-) -> tuple[Config | None, list[Trial]]:
-    trials: list[Trial] = []
+def make_tuner(
+    tmp_path: Path,
+    kernels: Kernels,
+    seconds: float = 100.0,
+    evaluations: int = 100,
+    timeout: float = 1.0,
+    stored: Sequence[Result] = (),
+    target: float | None = None,
+    on_trial: Callable[[Trial], None] = lambda trial: None,
+) -> Tuner:
     race = Race(
         RaceSpec("s", "l", PROBLEM, (), RaceProtocol(), MACHINE),
         Cases(PROBLEM, tmp_path),
-        Limits(seconds, timeout=1.0),
+        Limits(seconds, timeout=timeout),
         random.Random(0),
         clock=lambda: kernels.now,
         open_link=kernels.open,
     )
     contender = Contender("made.up:K", "gemm", config=dict(SPACE.default))
-    strategy = RandomSearch(SPACE, seed=0)
-    return Tuner(race, contender, strategy, evaluations, trials.append).run(), trials
+    strategy = FixedOrder(SPACE, seed=None if stored else 0)
+    return Tuner(race, contender, strategy, evaluations, on_trial, stored=stored, target=target)
+
+
+def tune(
+    tmp_path: Path,
+    kernels: Kernels,
+    seconds: float = 100.0,
+    evaluations: int = 100,
+    stored: Sequence[Result] = (),
+    target: float | None = None,
+) -> tuple[Config | None, list[Trial]]:
+    trials: list[Trial] = []
+    tuner = make_tuner(
+        tmp_path,
+        kernels,
+        seconds,
+        evaluations,
+        stored=stored,
+        target=target,
+        on_trial=trials.append,
+    )
+    return tuner.run(), trials
 
 
 def test_the_fastest_valid_config_wins(tmp_path: Path) -> None:
@@ -170,7 +198,7 @@ def test_a_lucky_sample_does_not_win(tmp_path: Path) -> None:
 
 def test_random_search_is_reproducible_and_depends_on_its_seed() -> None:
     def proposals(seed: int) -> list[Config | None]:
-        strategy = RandomSearch(SPACE, seed)
+        strategy = FixedOrder(SPACE, seed)
         return [strategy.ask() for _ in range(SPACE.size() + 1)]
 
     assert proposals(1) == proposals(1) != proposals(2)
@@ -183,3 +211,74 @@ def test_a_search_waits_less_long_for_a_config_that_hangs() -> None:
     assert tuning_limits(400.0, limits) == Limits(400.0, 100.0, 7)
     assert tuning_limits(400.0, Limits(1.0, timeout=2.0)).timeout == 2.0
     assert np.isfinite(tuning_limits(0.0, limits).timeout)
+
+
+def test_stored_results_count_at_todays_pace_and_are_not_measured_again(tmp_path: Path) -> None:
+    """The machine is twice as slow as then; one stored config was the fastest and still is."""
+    kernels = Kernels()
+    stored = [(dict(config), kernels.pace(config) / 2) for config in SPACE]
+    config, trials = tune(tmp_path, kernels, evaluations=3, stored=stored[3:])
+    assert config is not None
+    assert int(config["mr"]) * int(config["nv"]) == 12
+    asked = [dict(trial.contender.config) for trial in trials]
+    assert asked[0] == dict(SPACE.default)
+    assert asked[1:] == [config for config, _ in stored[:3] if config != SPACE.default][:2]
+
+
+def test_a_stored_failure_is_not_tried_again(tmp_path: Path) -> None:
+    kernels = Kernels()
+    stored = [(dict(config), None) for config in SPACE if config["mr"] == 6]
+    _, trials = tune(tmp_path, kernels, stored=stored)
+    assert not [trial for trial in trials if trial.contender.config["mr"] == 6]
+
+
+def test_a_search_ends_when_the_target_is_reached(tmp_path: Path) -> None:
+    kernels = Kernels()
+    _, trials = tune(tmp_path, kernels, target=0.01 / 4)
+    assert len(trials) < SPACE.size()
+    assert min(trial.measurement.seconds_per_call().min() for trial in trials) <= 0.0026
+    _, trials = tune(tmp_path, kernels, target=1e-9)
+    assert len(trials) == SPACE.size()
+
+
+def test_each_hang_shortens_the_wait_for_the_next(tmp_path: Path) -> None:
+    kernels = Kernels()
+    waited: list[float] = []
+
+    def hang(config: Config) -> float:
+        if int(config["mr"]) > 2:
+            waited.append(tuner.race.limits.timeout)
+            kernels.now += waited[-1]
+            raise WorkerLostError("timed out")
+        return 0.01
+
+    kernels.pace = hang  # type: ignore[method-assign]
+    tuner = make_tuner(tmp_path, kernels, seconds=1000.0, timeout=40.0)
+    tuner.run()
+    assert waited[:5] == [40.0, 20.0, 10.0, 5.0, 5.0]
+
+
+def test_finalists_that_stay_close_are_measured_until_the_time_is_up(tmp_path: Path) -> None:
+    kernels = Kernels()
+    noise = random.Random(0)
+    kernels.pace = lambda config: 0.01 * noise.uniform(0.9, 1.1)  # type: ignore[method-assign]
+    tune(tmp_path, kernels, seconds=10_000.0)
+    assert sum(kernels.blocks.values()) > SPACE.size() * BLOCKS + 5 * FINAL_ROUNDS
+
+
+def test_a_default_that_was_measured_before_the_machine_was_warm_gets_another_chance(
+    tmp_path: Path,
+) -> None:
+    kernels = Kernels()
+    default = dict(SPACE.default)
+
+    def pace(config: Config) -> float:
+        own = {name: config[name] for name in default}
+        if own == default:
+            return 0.02 if len(kernels.prepared) == 1 else 0.0005
+        return 0.01 / int(config["mr"]) / int(config["nv"])
+
+    kernels.pace = pace  # type: ignore[method-assign]
+    config, _ = tune(tmp_path, kernels, seconds=1000.0)
+    assert config is not None
+    assert dict(config) == default

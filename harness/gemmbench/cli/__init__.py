@@ -19,9 +19,13 @@ INTERRUPTED = 130
 
 COMMANDS = {  # name: (module, attribute, help line, shown without importing the module)
     "run": ("run", "run", "Race every way of computing the layers of a suite."),
+    "tune": ("tune", "tune", "Search the tile sizes of a suite's layers."),
+    "best": ("best", "best", "Print the stored winners, also as JSON, YAML or a C header."),
     "machine": ("machine", "machine", "Print the machine, its FLOP peak and memory bandwidth."),
     "backends": ("backends", "backends", "List the backends, which are usable, and why not."),
     "suite": ("suite", "suite", "List, show and check suites."),
+    "replay": ("replay", "replay", "Compare search strategies on recorded spaces."),
+    "export": ("export", "export", "Write a search's results for another program."),
     "db": ("db", "db", "Inspect and upgrade the database of results."),
 }
 

@@ -1,25 +1,15 @@
 """`gemmbench run`."""
 
 import json
-import os
 import shlex
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from gemmbench.cli.options import (
-    Seconds,
-    check_json_target,
-    db_option,
-    json_option,
-    parse_size,
-    quiet_option,
-    seed_option,
-    threads_option,
-)
+from gemmbench.cli.measuring import measuring_options, what_is_asked
+from gemmbench.cli.options import Seconds, check_json_target
 from gemmbench.cli.suite import SuiteName
-from gemmbench.errors import GemmbenchError
 
 if TYPE_CHECKING:
     from gemmbench.machine import Machine
@@ -29,57 +19,13 @@ if TYPE_CHECKING:
     from gemmbench.trial import RaceProtocol, Trial
 
 OVERRUN = 1.2  # times the budget, from which on the user is told
-LEAST_MEMORY = 2**29
-MEMORY_SHARE = 0.8  # of what is available; the rest is the system's and the page cache's
 
 
 @click.command(
     epilog="Example: gemmbench run alexnet --only 'conv*' --backend blas --backend numba"
 )
 @click.argument("suites", nargs=-1, required=True, metavar="SUITE...", type=SuiteName())
-@click.option(
-    "--backend",
-    "backends",
-    multiple=True,
-    metavar="SPEC",
-    help="Backend to race: numba, blas, ./my_kernel.py:MyGemm. Repeatable. [default: all]",
-)
-@click.option(
-    "--algorithm",
-    "algorithms",
-    multiple=True,
-    metavar="NAME",
-    help="Algorithm to race: gemm, im2col, implicit-gemm, fft. Repeatable. [default: all]",
-)
-@click.option(
-    "--weights",
-    type=click.Choice(["plain", "prepared", "both"]),
-    default="plain",
-    show_default=True,
-    help="Weights as they come, or packed and transformed ahead; never ranked together.",
-)
-@click.option("--only", metavar="GLOB", help="Layers to run, such as 'conv*'. [default: all]")
-@click.option(
-    "--batch",
-    type=click.IntRange(min=1),
-    help="Batch of conv and linear layers. [default: the suite's]",
-)
-@click.option("--dtype", metavar="NAME", help="float32 or float64. [default: the suite's]")
-@threads_option
-@click.option(
-    "--cache",
-    type=click.Choice(["hot", "cold"]),
-    default="hot",
-    show_default=True,
-    help="Operands where the last call left them, or rotated through more memory than the caches.",
-)
-@click.option(
-    "--fill",
-    type=click.Choice(["uniform", "integers", "zeros", "denormal"]),
-    default="uniform",
-    show_default=True,
-    help="Values of the operands that are timed.",
-)
+@measuring_options
 @click.option(
     "--tune",
     type=click.Choice(["auto", "never", "force"]),
@@ -93,35 +39,6 @@ MEMORY_SHARE = 0.8  # of what is available; the rest is the system's and the pag
     metavar="SECONDS",
     help="For the whole command. [default: 18 a layer]",
 )
-@click.option(
-    "--evaluations",
-    type=click.IntRange(min=1),
-    default=200,
-    show_default=True,
-    help="Most configs one search measures.",
-)
-@click.option(
-    "--processes",
-    type=click.IntRange(min=1),
-    default=3,
-    show_default=True,
-    help="Fresh processes in which the leading contenders are measured.",
-)
-@click.option(
-    "--timeout",
-    type=Seconds(),
-    default=60.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="A contender that takes longer over one request counts as hung.",
-)
-@click.option(
-    "--memory", metavar="SIZE", help="Most memory, such as 4G. [default: 80% of what is free]"
-)
-@db_option
-@json_option
-@seed_option
-@quiet_option
 @click.option("--dry-run", is_flag=True, help="Print what would be raced and write nothing.")
 def run(
     suites: tuple[str, ...],
@@ -136,6 +53,7 @@ def run(
     fill: str,
     tune: str,
     budget: float | None,
+    strategy: str,
     evaluations: int,
     processes: int,
     timeout: float,
@@ -152,61 +70,37 @@ def run(
     way is fastest, how far it is from the machine's peak, and with which tile sizes; every sample
     lands in the database.
     """
-    from gemmbench.machine import available_memory_bytes, detect_machine
     from gemmbench.runner import RunOptions
-    from gemmbench.suite import load_suite, select_layers
-    from gemmbench.trial import RaceProtocol
 
     check_json_target(json_to)
-    loaded = [load_suite(name, batch=batch, dtype=dtype) for name in suites]
-    if only is not None:
-        loaded = [select_layers(suite, only) for suite in loaded]
-    allowed = parse_size(memory) if memory else int(MEMORY_SHARE * available_memory_bytes())
-    if allowed < LEAST_MEMORY:
-        raise GemmbenchError(
-            f"--memory: got {memory or f'{allowed} bytes free'}, a worker with its libraries "
-            "needs at least 512M."
-        )
+    asked = what_is_asked(
+        suites,
+        only=only,
+        batch=batch,
+        dtype=dtype,
+        threads=threads,
+        cache=cache,
+        fill=fill,
+        processes=processes,
+        memory=memory,
+        seed=seed,
+    )
     options = RunOptions(
         backends=backends,
         algorithms=algorithms,
         weights=("plain", "prepared") if weights == "both" else (weights,),
         tune=tune,  # type: ignore[arg-type]  # click has checked the choice
+        strategy=strategy,
         budget=budget,
         evaluations=evaluations,
         timeout=timeout,
-        memory_bytes=allowed,
-    )
-    found = detect_machine()
-    check_threads(threads)
-    check_cold(cache, found)
-    protocol = RaceProtocol(
-        fill=fill,
-        cache=cache,
-        cold_bytes=2 * (found.l2_bytes + found.l3_bytes) if cache == "cold" else 0,
-        threads=threads or found.cores,
-        processes=processes,
-        seed=seed,
-        forced=forced_kernels(),
+        memory_bytes=asked.memory_bytes,
     )
     if dry_run:
-        return print_plan(loaded, options, protocol, found)
-    return race_and_print(loaded, suites, options, protocol, found, db, json_to, quiet)
-
-
-def check_threads(threads: int | None) -> None:
-    """Raise GemmbenchError for more threads than there are CPUs to run them."""
-    logical = os.cpu_count() or 1
-    if threads is not None and threads > logical:
-        raise GemmbenchError(f"--threads: got {threads}, this machine has {logical} CPUs.")
-
-
-def check_cold(cache: str, machine: "Machine") -> None:
-    """Raise GemmbenchError if cold is asked for where the size of no cache is known."""
-    if cache == "cold" and not machine.l2_bytes + machine.l3_bytes:
-        raise GemmbenchError(
-            "--cache: cold needs the cache sizes, and this machine does not tell them. Use hot."
-        )
+        return print_plan(asked.suites, options, asked.protocol, asked.machine)
+    return race_and_print(
+        asked.suites, suites, options, asked.protocol, asked.machine, db, json_to, quiet
+    )
 
 
 def race_and_print(
@@ -307,9 +201,3 @@ def print_plan(
         f"at most about {budget_seconds(suites, options):.0f} s"
     )
     return 0
-
-
-def forced_kernels() -> tuple[str, ...]:
-    """Variables of the environment that force a library's kernel, as NAME=value."""
-    forced = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "MKL_ENABLE_INSTRUCTIONS", "BLIS_ARCH_TYPE")
-    return tuple(f"{name}={os.environ[name]}" for name in forced if name in os.environ)

@@ -1,0 +1,204 @@
+"""`gemmbench best`."""
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from gemmbench.cli.options import db_option, threads_option
+from gemmbench.cli.suite import SuiteName
+from gemmbench.errors import GemmbenchError
+
+if TYPE_CHECKING:
+    from gemmbench.cli.measuring import Asked
+    from gemmbench.machine import Machine
+    from gemmbench.trial import RaceProtocol, Trial
+    from gemmbench_results.report.winners import Winner
+    from gemmbench_results.store import Store
+
+ASK_SECONDS = 60.0
+
+
+@click.command(epilog="Example: gemmbench best alexnet --format c-header > tiles.h")
+@click.argument("suite", metavar="SUITE", type=SuiteName())
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["table", "json", "yaml", "c-header"]),
+    default="table",
+    show_default=True,
+    help="For people, or for another program to load.",
+)
+@click.option("--backend", metavar="SPEC", help="Only this backend's. [default: the fastest]")
+@click.option(
+    "--weights",
+    type=click.Choice(["plain", "prepared"]),
+    default="plain",
+    show_default=True,
+    help="Weights as they come, or packed and transformed ahead.",
+)
+@click.option("--only", metavar="GLOB", help="Layers, such as 'conv*'. [default: all]")
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    help="Batch of conv and linear layers. [default: the suite's]",
+)
+@click.option("--dtype", metavar="NAME", help="float32 or float64. [default: the suite's]")
+@click.option(
+    "--portfolio",
+    type=click.IntRange(min=1),
+    metavar="K",
+    help="Print instead the K configs of each kernel that serve all layers together best.",
+)
+@threads_option
+@click.option(
+    "--cache",
+    type=click.Choice(["hot", "cold"]),
+    default="hot",
+    show_default=True,
+    help="Races with operands left where they were, or rotated through more than the caches.",
+)
+@db_option
+def best(
+    suite: str,
+    format_: str,
+    backend: str | None,
+    weights: str,
+    only: str | None,
+    batch: int | None,
+    dtype: str | None,
+    portfolio: int | None,
+    threads: int | None,
+    cache: str,
+    db: str,
+) -> int:
+    """Print the stored winner of each of SUITE's layers on this machine, with its config.
+
+    The newest race of a layer counts: times of different days are never compared. A winner whose
+    kernel changed since is marked stale.
+    """
+    from gemmbench.cli.measuring import what_is_asked
+    from gemmbench_results.report import winners as report
+    from gemmbench_results.store import open_store
+
+    asked = what_is_asked(
+        (suite,),
+        only=only,
+        batch=batch,
+        dtype=dtype,
+        threads=threads,
+        cache=cache,
+        fill="uniform",
+        processes=1,
+        memory=None,
+        seed=0,
+    )
+    (loaded,) = asked.suites
+    with open_store(db, create=False) as store:
+        found = [
+            winner
+            for layer in loaded.layers
+            for trials, run in [store.latest_race(asked.machine, asked.protocol, layer.problem)]
+            if (winner := winner_of(layer.name, trials, run, weights, backend)) is not None
+        ]
+        if portfolio is not None and found:
+            click.echo(portfolio_text(store, asked, found, portfolio))
+            return 0
+    if not found:
+        raise GemmbenchError(
+            f"{suite}: no race of its layers is stored for this machine, "
+            f"{asked.protocol.threads} threads and {cache} caches. Run 'gemmbench tune {suite}'."
+        )
+    found = marked(found, asked.machine, asked.protocol)
+    texts = {
+        "table": lambda: report.winners_table(found),
+        "json": lambda: json.dumps(report.winners_data(found, asked.machine), indent=2),
+        "yaml": lambda: report.winners_yaml(found, asked.machine).rstrip(),
+        "c-header": lambda: report.winners_header(found, asked.machine, loaded.name),
+    }
+    click.echo(texts[format_]())
+    return 0
+
+
+def portfolio_text(store: "Store", asked: "Asked", winners: "list[Winner]", count: int) -> str:
+    """For each kernel that was tuned, the configs to carry and which layers each serves."""
+    from gemmbench.tune.portfolio import choose
+
+    layers = {winner.trial.problem: winner.layer for winner in winners}
+    kernels = {
+        winner.trial.contender.label(): winner.trial
+        for winner in winners
+        if winner.trial.contender.config
+    }
+    lines = []
+    for label, trial in kernels.items():
+        evaluations = [
+            one
+            for one in store.evaluations(asked.machine, asked.protocol, trial.contender)
+            if one.here and one.source_hash == trial.source_hash and one.problem in layers
+        ]
+        problems = list(dict.fromkeys(one.problem for one in evaluations))
+        found = choose(evaluations, problems, count) if problems else None
+        if found is None:
+            lines.append(f"{label}: not every layer was searched. Run 'gemmbench tune' with it.")
+            continue
+        lines.append(
+            f"{label}: {len(found.configs)} of its configs serve {len(problems)} layers at "
+            f"{found.mean_slowdown():.2f} times their own best in the geometric mean"
+        )
+        for at, config in enumerate(found.configs):
+            served = [
+                f"{layers[problem]} ({slowdown:.2f})"
+                for problem, by, slowdown in zip(
+                    problems, found.serves, found.slowdowns, strict=True
+                )
+                if by == at
+            ]
+            shown = " ".join(f"{name}={value}" for name, value in config.items())
+            lines.append(f"  {shown}: {', '.join(served) or 'none'}")
+    return "\n".join(lines) or "No winner among these layers has anything to tune."
+
+
+def winner_of(
+    layer: str, trials: "list[Trial]", run: int, weights: str, backend: str | None
+) -> "Winner | None":
+    """The leader of one race among the contenders asked for; None if none of them was timed."""
+    from gemmbench.ranking import rank
+    from gemmbench.stats import judge
+    from gemmbench_results.report.winners import Winner
+
+    raced = [
+        trial
+        for trial in trials
+        if trial.contender.weights == weights and backend in (None, trial.contender.backend)
+    ]
+    for verdict in rank(raced):
+        if verdict.leaders:
+            first = raced[verdict.leaders[0]]
+            label = first.contender.label()  # whose configs raced each other too
+            own = [t.measurement for t in raced if t.contender.label() == label]
+            kind = judge(own).kind if verdict.kind == "winner" else verdict.kind
+            return Winner(layer, first, kind, run)
+    return None
+
+
+def marked(winners: "list[Winner]", machine: "Machine", protocol: "RaceProtocol") -> "list[Winner]":
+    """The winners, stale ones marked: each backend is asked once what its source is now."""
+    from dataclasses import replace
+
+    from gemmbench.race import Limits
+    from gemmbench.runner import NoOfferError, describe
+
+    limits, now = Limits(0, ASK_SECONDS), dict[str, str | None]()
+    for winner in winners:
+        spec, problem = winner.trial.contender.backend, winner.trial.problem
+        if spec not in now:
+            try:
+                reply = describe(spec, problem, protocol.threads, machine, limits)
+                now[spec] = reply["source_hash"]
+            except (NoOfferError, GemmbenchError):
+                now[spec] = None
+    return [
+        replace(winner, stale=now[winner.trial.contender.backend] != winner.trial.source_hash)
+        for winner in winners
+    ]

@@ -1,0 +1,84 @@
+"""The few configs that serve many layers best: for programs that cannot carry one a layer."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import comb, exp, inf, log
+
+from gemmbench.problem import Problem
+from gemmbench.space import Config
+from gemmbench.trial import Evaluation
+
+EXACT = 50_000  # choices up to which all are compared; beyond it one config after another is added
+LEADERS = 3  # of each layer that are worth measuring on the others
+
+
+@dataclass(frozen=True, slots=True)
+class Portfolio:
+    """Some configs, and how far each layer is from its own best with the best of them."""
+
+    configs: tuple[Config, ...]
+    slowdowns: tuple[float, ...]  # by layer: 1.0 is as fast as its best, inf is not served
+    serves: tuple[int, ...]  # by layer: which of the configs
+
+    def mean_slowdown(self) -> float:
+        """The geometric mean over layers."""
+        logs = [log(slowdown) for slowdown in self.slowdowns]
+        return exp(sum(logs) / len(logs))
+
+
+def leaders(evaluations: Sequence[Evaluation], problems: Sequence[Problem]) -> list[Config]:
+    """The fastest few of each problem, none twice."""
+    found: dict[str, Config] = {}
+    for problem in problems:
+        results = [e for e in evaluations if e.problem == problem and e.seconds is not None]
+        for one in sorted(results, key=lambda e: e.seconds or inf)[:LEADERS]:
+            found.setdefault(_name(one.config), one.config)
+    return list(found.values())
+
+
+def choose(
+    evaluations: Sequence[Evaluation], problems: Sequence[Problem], count: int
+) -> Portfolio | None:
+    """The `count` configs that serve `problems` with the least slowdown in the geometric mean.
+
+    Only configs measured on a problem can serve it. None where a problem was never measured.
+    """
+    configs = {_name(e.config): e.config for e in evaluations}
+    logs = {name: [inf] * len(problems) for name in configs}
+    for one in evaluations:
+        for at, problem in enumerate(problems):
+            if one.problem == problem and one.seconds is not None:
+                logs[_name(one.config)][at] = log(one.seconds)
+    best = [min((row[at] for row in logs.values()), default=inf) for at in range(len(problems))]
+    if inf in best:
+        return None
+    rows = {
+        name: [value - least for value, least in zip(row, best, strict=True)]
+        for name, row in logs.items()
+    }
+    names = _cheapest(rows, min(count, len(rows)))
+    serves = [min(range(len(names)), key=lambda i: rows[names[i]][at]) for at in range(len(best))]
+    slowdowns = [exp(rows[names[i]][at]) for at, i in enumerate(serves)]
+    return Portfolio(tuple(configs[name] for name in names), tuple(slowdowns), tuple(serves))
+
+
+def _cheapest(rows: dict[str, list[float]], count: int) -> list[str]:
+    """The names whose rows have the least sum of column minima; infinities are compared first."""
+
+    def cost(names: Iterable[str]) -> tuple[int, float]:
+        columns = zip(*(rows[name] for name in names), strict=True)
+        least = [min(values) for values in columns]
+        return sum(value == inf for value in least), sum(v for v in least if v < inf)
+
+    if comb(len(rows), count) <= EXACT:
+        return list(min(combinations(rows, count), key=cost))
+    chosen: list[str] = []
+    while len(chosen) < count:
+        others = [name for name in rows if name not in chosen]
+        chosen.append(min(others, key=lambda name: cost([*chosen, name])))
+    return chosen
+
+
+def _name(config: Config) -> str:
+    return repr(sorted(config.items()))

@@ -1,0 +1,64 @@
+"""What tuning gained: each winner against the default config and the winner before it.
+
+They raced together in fresh processes, so these are the figures of that race and not of the
+search, whose best sample is a lucky one.
+"""
+
+from collections.abc import Sequence
+from math import expm1
+
+from gemmbench.stats import VERDICT_CONFIDENCE, judge, summarize
+from gemmbench.trial import Trial, TrialState
+
+
+def gain_sentences(trials: Sequence[Trial]) -> list[str]:
+    """One sentence for each layer and contender that was tuned: a gain, a tie, or undecided."""
+    groups: dict[tuple[str, str], list[Trial]] = {}
+    for trial in trials:
+        if trial.state is TrialState.COMPLETE and trial.measurement and trial.contender.config:
+            groups.setdefault((trial.layer, trial.contender.label()), []).append(trial)
+    return [
+        f"{layer}: {label}: {_sentence(group)}"
+        for (layer, label), group in groups.items()
+        if any(trial.contender.tuned for trial in group)
+    ]
+
+
+def _sentence(group: Sequence[Trial]) -> str:
+    """As 'mr=8 kc=256 beats the default (mr=4 kc=128) by 1.8 % ± 0.6 %.'."""
+    order = sorted(group, key=lambda trial: summarize(trial.measurement).median)
+    best, rivals = order[0], order[1:]
+    if not rivals:
+        return f"the default, {config_text(best)}, is the best that was found."
+    return " ".join(_against(best, rival) for rival in rivals)
+
+
+def _against(best: Trial, rival: Trial) -> str:
+    verdict = judge([best.measurement, rival.measurement])
+    pair = f"{_name(best)} and {_name(rival)}"
+    if verdict.margin is None or verdict.low is None or verdict.high is None:
+        return f"{_name(best)} beats {_name(rival)}, which left the race early."
+    effect = f"{percent(verdict.margin)} ± {percent((verdict.high - verdict.low) / 2)}"
+    if verdict.kind == "winner":
+        return (
+            f"{_name(best)} beats {_name(rival)} by {effect} "
+            f"({100 * VERDICT_CONFIDENCE:.0f} % confidence)."
+        )
+    if verdict.kind == "tie":
+        return f"{pair} tie ({effect})."
+    return f"between {pair} it is undecided ({effect})."
+
+
+def _name(trial: Trial) -> str:
+    kind = "" if trial.contender.tuned else "the default "
+    return f"{kind}{config_text(trial)}"
+
+
+def config_text(trial: Trial) -> str:
+    """The config as 'mr=8 kc=256'."""
+    return " ".join(f"{name}={value}" for name, value in trial.contender.config.items())
+
+
+def percent(log_ratio: float) -> str:
+    """A difference of logarithms as '1.8 %'."""
+    return f"{100 * expm1(log_ratio):.1f} %"

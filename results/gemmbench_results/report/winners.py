@@ -1,0 +1,107 @@
+"""The stored winners of a suite's layers, for people and for other programs to read."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gemmbench.machine import Machine, machine_to_data
+from gemmbench.problem import problem_to_data
+from gemmbench.stats import summarize
+from gemmbench.trial import Trial
+
+
+@dataclass(frozen=True, slots=True)
+class Winner:
+    """The fastest way of computing a layer in the newest race of it."""
+
+    layer: str
+    trial: Trial
+    verdict: str  # winner, tie, undecided
+    run: int
+    stale: bool = False  # the kernel's source or its library changed since
+
+
+def winners_table(winners: Sequence[Winner]) -> str:
+    """One line a layer."""
+    from tabulate import tabulate
+
+    cells = [
+        [
+            winner.layer,
+            winner.trial.contender.label(),
+            f"{1e3 * summarize(winner.trial.measurement).median:.4g}",
+            winner.verdict + (", stale" if winner.stale else ""),
+            winner.run,
+            _config(winner.trial.contender.config),
+        ]
+        for winner in winners
+    ]
+    headers = ["layer", "contender", "ms", "result", "run", "config"]
+    return tabulate(cells, headers=headers, tablefmt="simple", disable_numparse=True)
+
+
+def winners_data(winners: Sequence[Winner], machine: Machine) -> dict[str, Any]:
+    """As JSON-able data."""
+    return {
+        "schema": 1,
+        "machine": machine_to_data(machine),
+        "winners": [
+            {
+                "layer": winner.layer,
+                "problem": problem_to_data(winner.trial.problem),
+                "backend": winner.trial.contender.backend,
+                "algorithm": winner.trial.contender.algorithm,
+                "weights": winner.trial.contender.weights,
+                "config": dict(winner.trial.contender.config),
+                "seconds": summarize(winner.trial.measurement).median,
+                "threads": winner.trial.threads,
+                "library": winner.trial.library,
+                "source_hash": winner.trial.source_hash,
+                "verdict": winner.verdict,
+                "run": winner.run,
+                "stale": winner.stale,
+            }
+            for winner in winners
+        ],
+    }
+
+
+def winners_yaml(winners: Sequence[Winner], machine: Machine) -> str:
+    """The same as YAML."""
+    import yaml
+
+    text: str = yaml.safe_dump(winners_data(winners, machine), sort_keys=False, allow_unicode=True)
+    return text
+
+
+def winners_header(winners: Sequence[Winner], machine: Machine, suite: str) -> str:
+    """A C header: GEMMBENCH_<LAYER>_<AXIS> for every axis of every winner."""
+    guard = f"GEMMBENCH_{_identifier(suite)}_H"
+    lines = [
+        f"/* gemmbench: the fastest configs of {suite} on {machine.cpu} ({machine.key()}). */",
+        f"#ifndef {guard}",
+        f"#define {guard}",
+    ]
+    for winner in winners:
+        trial, prefix = winner.trial, f"GEMMBENCH_{_identifier(winner.layer)}"
+        lines += ["", f"/* {trial.problem.gemm()} {trial.problem.dtype}, {winner.verdict} */"]
+        names = {"backend": trial.contender.backend, "algorithm": trial.contender.algorithm}
+        for name, value in {**names, **trial.contender.config}.items():
+            lines.append(f"#define {prefix}_{_identifier(name)} {_literal(value)}")
+    return "\n".join([*lines, "", f"#endif /* {guard} */"])
+
+
+def _identifier(text: str) -> str:
+    return re.sub(r"[^A-Z0-9]+", "_", text.upper()).strip("_")
+
+
+def _literal(value: object) -> str:
+    if isinstance(value, bool):
+        return str(int(value))
+    return json.dumps(value)
+
+
+def _config(config: Mapping[str, object]) -> str:
+    return " ".join(f"{name}={value}" for name, value in config.items())

@@ -1,0 +1,62 @@
+"""What is said of a winner against the default: a figure, a tie, or that it is open."""
+
+from gemmbench.measurement import Measurement, Sample
+from gemmbench.problem import Gemm
+from gemmbench.trial import Contender, Trial, TrialState
+from gemmbench_results.report.gains import gain_sentences
+
+
+def trial(pace: float, config: dict, tuned: bool, jitter: float = 0.001, **changes) -> Trial:
+    samples = tuple(
+        Sample(pace * (1 + jitter * (process + round_ % 3)), 1, process, round_)
+        for process in range(3)
+        for round_ in range(8)
+    )
+    return Trial(
+        suite="s",
+        layer=changes.pop("layer", "l"),
+        problem=Gemm(8, 8, 8),
+        contender=Contender("numba", "gemm", config=config, tuned=tuned),
+        state=changes.pop("state", TrialState.COMPLETE),
+        measurement=Measurement(samples),
+    )
+
+
+DEFAULT = trial(1.05, {"mr": 4}, tuned=False)
+
+
+def test_a_winner_is_named_with_its_lead_and_how_sure_it_is() -> None:
+    (sentence,) = gain_sentences([DEFAULT, trial(1.0, {"mr": 8}, tuned=True)])
+    assert sentence == (
+        "l: numba gemm: mr=8 beats the default mr=4 by 5.0 % ± 0.0 % (98 % confidence)."
+    )
+
+
+def test_level_configs_are_a_tie() -> None:
+    (sentence,) = gain_sentences([DEFAULT, trial(1.05, {"mr": 8}, tuned=True, jitter=0.0015)])
+    assert " and " in sentence
+    assert "tie (" in sentence
+
+
+def test_noise_is_undecided() -> None:
+    (sentence,) = gain_sentences([DEFAULT, trial(1.0, {"mr": 8}, tuned=True, jitter=0.2)])
+    assert "it is undecided" in sentence
+
+
+def test_the_incumbent_is_compared_too() -> None:
+    older = trial(1.03, {"mr": 6}, tuned=True)
+    (sentence,) = gain_sentences([DEFAULT, older, trial(1.0, {"mr": 8}, tuned=True)])
+    assert "mr=8 beats mr=6 by 3.0 %" in sentence
+    assert "mr=8 beats the default mr=4 by 5.0 %" in sentence
+
+
+def test_a_default_that_nothing_beat_is_said_to_be_the_best() -> None:
+    (sentence,) = gain_sentences([trial(1.0, {"mr": 4}, tuned=True)])
+    assert sentence == "l: numba gemm: the default, mr=4, is the best that was found."
+
+
+def test_what_was_not_tuned_or_not_right_is_not_mentioned() -> None:
+    wrong = trial(0.5, {"mr": 2}, tuned=True, state=TrialState.WRONG)
+    assert gain_sentences([DEFAULT]) == []
+    assert gain_sentences([wrong, DEFAULT]) == []
+    assert gain_sentences([]) == []
