@@ -336,6 +336,7 @@ def test_the_newest_comparable_race_of_a_problem_is_found(store):
     assert store.latest_race(MACHINE, PROTOCOL, CONV) == ([], 0)
     store.record(begin(store), COMPLETE)
     second = begin(store)
+    store.record(second, replace(COMPLETE, layer="twin"))  # another layer, another race
     store.record(second, replace(COMPLETE, layer="again"))
     store.record(second, searched())
     store.record(second, replace(COMPLETE, problem=Gemm(1, 2, 3)))

@@ -1,5 +1,7 @@
 """What is said of a winner against the default: a figure, a tie, or that it is open."""
 
+from dataclasses import replace
+
 from gemmbench.measurement import Measurement, Sample
 from gemmbench.problem import Gemm
 from gemmbench.trial import Contender, Trial, TrialState
@@ -60,3 +62,20 @@ def test_what_was_not_tuned_or_not_right_is_not_mentioned() -> None:
     assert gain_sentences([DEFAULT]) == []
     assert gain_sentences([wrong, DEFAULT]) == []
     assert gain_sentences([]) == []
+
+
+def test_a_rival_that_left_early_is_no_measured_lead() -> None:
+    few = Measurement(DEFAULT.measurement.samples[:2])
+    slow = replace(DEFAULT, measurement=few)
+    (sentence,) = gain_sentences([slow, trial(0.2, {"mr": 8}, tuned=True)])
+    assert "left the race early" in sentence
+    assert "inf" not in sentence
+
+
+def test_one_process_is_not_said_to_be_more() -> None:
+    one = [
+        replace(each, measurement=Measurement(each.measurement.samples[:8]))
+        for each in (DEFAULT, trial(1.0, {"mr": 8}, tuned=True))
+    ]
+    (sentence,) = gain_sentences(one)
+    assert "% confidence" not in sentence

@@ -125,7 +125,8 @@ def default_config(
         config |= {"kc": k_block(shape.k, kc, lanes), "nc": shape.n, "order": "rows"}
     elif rows <= FEW_ROWS and b_bytes <= l2 // 2 and shape.n % lanes == 0 and pack_b[0] == "off":
         # B is used too seldom to be worth packing, unless each of its vectors spans two lines.
-        kc = k_block(shape.k, min(4 * PANEL_DEPTH, l1 * 5 // 8 // (mr * size)), lanes)
+        kc = min(4 * PANEL_DEPTH, l1 * 5 // 8 // (mr * size), l2 // 4 // (shape.m * size))
+        kc = k_block(shape.k, max(lanes, kc), lanes)
         config |= {"kc": kc, "nc": shape.n, "order": "panels", "pack_b": "off"}
     elif "fused" in pack_b and (rows <= FEW_ROWS or (rows <= PANEL_ROWS and b_bytes > l2)):
         # All of A stays in L2, and each panel of B is done with before the next is met.

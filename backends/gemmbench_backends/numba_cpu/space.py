@@ -100,7 +100,8 @@ def _constraints(
         """With panels outermost, all of a block of A is read once a panel, so it has to stay."""
         if order == "rows":
             return bool(mc == shape.m)
-        return mc * kc * size <= l2 or mc == smallest_mc
+        fits_l2 = mc * kc * size <= l2 or mc == smallest_mc
+        return fits_l2 or (kc, mc) == (default["kc"], default["mc"])
 
     def b_fits(kc: int, nc: int, order: str) -> bool:
         """With rows outermost, all of a block of B is read once a row of tiles."""

@@ -119,6 +119,11 @@ def tune(
         memory=memory,
         seed=seed,
     )
+    if space_file and len(backends) != 1:
+        raise click.UsageError(
+            f"--space: got {len(backends)} backends; the file replaces the search space of one. "
+            "Name it: --backend SPEC."
+        )
     options = RunOptions(
         backends=backends,
         algorithms=algorithms,
@@ -232,9 +237,9 @@ def print_spaces(asked: Asked, options: "RunOptions") -> int:
             continue
         for offer in reply["offers"]:
             wanted = not options.algorithms or offer["algorithm"] in options.algorithms
-            if offer["space"] and wanted and offer["weights"] in options.weights:
+            space = options.space or (offer["space"] and space_from_data(offer["space"]))
+            if space and wanted and offer["weights"] in options.weights:
                 name = f"{spec} {offer['algorithm']} {offer['weights']}"
-                space = options.space or space_from_data(offer["space"])
                 click.echo(f"{suite} {layer.name}: {name}: {space_text(space)}\n")
     return 0
 

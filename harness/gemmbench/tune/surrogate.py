@@ -7,6 +7,7 @@ posterior over all configs is kept as L⁻¹K(measured, all), one row a measurem
 measurement costs a few milliseconds at 20,000 configs.
 """
 
+import contextlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -107,7 +108,7 @@ class Surrogate:
         across = self._covariance(numbers)
         within = across[:, numbers].astype(np.float64)
         within[np.diag_indices(done)] += self._noise()
-        lower = np.linalg.cholesky(within)
+        lower = _factor(within)
         self._lower[:done, :done] = lower
         inverse = solve_triangular(lower, np.eye(done), lower=True, check_finite=False)
         np.matmul(inverse.astype(np.float32), across, out=self._half[:done])
@@ -168,6 +169,16 @@ class Surrogate:
         off = (theta - self._prior) / self._spread
         value = 0.5 * y @ alpha + np.log(np.diag(factor[0])).sum() + 0.5 * off @ off
         return float(value), np.array(gradient) + off / self._spread
+
+
+def _factor(covariance: Array) -> Array:
+    """The lower Cholesky factor, with as much more on the diagonal as rounding makes necessary."""
+    for more in (0.0, 1e-6, 1e-5, 1e-4, 1e-3):
+        with contextlib.suppress(LinAlgError):
+            lower: Array = np.linalg.cholesky(covariance + more * np.eye(len(covariance)))
+            return lower
+    certain: Array = np.linalg.cholesky(covariance + 1e-2 * np.eye(len(covariance)))
+    return certain
 
 
 def _matern(squared: Array32) -> Array32:

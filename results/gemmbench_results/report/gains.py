@@ -5,7 +5,7 @@ search, whose best sample is a lucky one.
 """
 
 from collections.abc import Sequence
-from math import expm1
+from math import expm1, isfinite
 
 from gemmbench.stats import VERDICT_CONFIDENCE, judge, summarize
 from gemmbench.trial import Trial, TrialState
@@ -37,16 +37,22 @@ def _against(best: Trial, rival: Trial) -> str:
     verdict = judge([best.measurement, rival.measurement])
     pair = f"{_name(best)} and {_name(rival)}"
     if verdict.margin is None or verdict.low is None or verdict.high is None:
-        return f"{_name(best)} beats {_name(rival)}, which left the race early."
+        return f"{_name(rival)} left the race early, slower than {_name(best)}."
+    if not (isfinite(verdict.low) and isfinite(verdict.high)):
+        return f"{_name(rival)} left the race early, about {percent(verdict.margin)} slower."
     effect = f"{percent(verdict.margin)} ± {percent((verdict.high - verdict.low) / 2)}"
     if verdict.kind == "winner":
-        return (
-            f"{_name(best)} beats {_name(rival)} by {effect} "
-            f"({100 * VERDICT_CONFIDENCE:.0f} % confidence)."
-        )
+        return f"{_name(best)} beats {_name(rival)} by {effect} ({_scope(best, rival)})."
     if verdict.kind == "tie":
         return f"{pair} tie ({effect})."
     return f"between {pair} it is undecided ({effect})."
+
+
+def _scope(*trials: Trial) -> str:
+    """What the interval covers: other processes too, or one only, where it is too narrow."""
+    if min(len(trial.measurement.processes()) for trial in trials if trial.measurement) > 1:
+        return f"{100 * VERDICT_CONFIDENCE:.0f} % confidence"
+    return "within one process"
 
 
 def _name(trial: Trial) -> str:

@@ -85,3 +85,14 @@ def test_threads_take_whole_images_only_where_they_come_out_even():
     assert grid(10) == "2x1x1"
     assert grid(1) != "2x1x1"
     assert grid(3) != "2x1x1"
+
+
+@pytest.mark.parametrize("l2", [256, 512, 1024, 2048])
+@pytest.mark.parametrize("threads", [1, 4, 16])
+@pytest.mark.parametrize(
+    "shape", [(1024, 512, 128), (1000, 1024, 64), (512, 512, 64), (9000, 9, 9)]
+)
+def test_the_default_keeps_the_rules_on_any_machine(shape, threads, l2):
+    machine = dataclasses.replace(ZEN4, l2_bytes=l2 * 1024)
+    space = BACKEND.search_space(Gemm(*shape), machine, CHOICE | {"threads": threads})
+    assert space.default in space
