@@ -173,12 +173,11 @@ class Surrogate:
 
 def _factor(covariance: Array) -> Array:
     """The lower Cholesky factor, with as much more on the diagonal as rounding makes necessary."""
+    identity: Array = np.eye(len(covariance))
     for more in (0.0, 1e-6, 1e-5, 1e-4, 1e-3):
         with contextlib.suppress(LinAlgError):
-            lower: Array = np.linalg.cholesky(covariance + more * np.eye(len(covariance)))
-            return lower
-    certain: Array = np.linalg.cholesky(covariance + 1e-2 * np.eye(len(covariance)))
-    return certain
+            return np.asarray(np.linalg.cholesky(covariance + more * identity), np.float64)
+    return np.asarray(np.linalg.cholesky(covariance + 1e-2 * identity), np.float64)
 
 
 def _matern(squared: Array32) -> Array32:
