@@ -34,8 +34,8 @@ from gemmbench.tune.tuner import Tuner, tuning_limits
 SECONDS_PER_LAYER = 18.0  # default budget: AlexNet's eight layers end under three minutes
 CONTENDERS_A_BACKEND = 4  # two algorithms, each with a default and a tuned config
 TUNING_SHARE = 0.4  # of a layer's budget goes to searching, the rest to the race,
-SHARING_SECONDS = 5.0  # at most, for the configs that lead on other layers, on each layer
 TUNE_COMMAND_SHARE = 0.7  # or this much where tuning is what was asked for
+SHARING_SECONDS = 5.0  # at most, for the configs that lead on other layers, on each offer
 Tune = Literal["auto", "never", "force", "more"]  # "more": search on from what is stored
 Described = dict[tuple[str, Problem], dict[str, Any]]  # what a backend says of a problem
 

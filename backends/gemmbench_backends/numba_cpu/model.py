@@ -115,40 +115,53 @@ def default_config(
         "pack_a": "on" if packed else pack_a[0],
         "pack_b": "fused" if "fused" in pack_b else pack_b[0],
     }  # fmt: skip
-    rows, columns = shape.m // grid[1], shape.n // grid[2]
-    b_bytes = shape.k * columns * size
-    large = b_bytes > STREAM_L2S * l2 and "fused" in pack_b
-    if rows <= STREAM_ROWS and large and rows * columns * size <= l2:
-        # B comes from memory: a few whole rows of it at a time, in the order in which it lies. All
-        # of C is updated for each few, so it has to stay.
-        kc = max(2 * lanes, min(4 * lanes, l2 // 4 // (shape.n * size)))
-        config |= {"kc": k_block(shape.k, kc, lanes), "nc": shape.n, "order": "rows"}
-    elif rows <= FEW_ROWS and b_bytes <= l2 // 2 and shape.n % lanes == 0 and pack_b[0] == "off":
-        # B is used too seldom to be worth packing, unless each of its vectors spans two lines.
-        kc = min(4 * PANEL_DEPTH, l1 * 5 // 8 // (mr * size), l2 // 4 // (shape.m * size))
-        kc = k_block(shape.k, max(lanes, kc), lanes)
-        config |= {"kc": kc, "nc": shape.n, "order": "panels", "pack_b": "off"}
-    elif "fused" in pack_b and (rows <= FEW_ROWS or (rows <= PANEL_ROWS and b_bytes > l2)):
-        # All of A stays in L2, and each panel of B is done with before the next is met.
-        kc = PANEL_DEPTH if rows <= FEW_ROWS or shape.k > 4 * PANEL_DEPTH else shape.k
-        kc = max(lanes, min(kc, l2 // 4 // (shape.m * size)))
-        nc = min(shape.n, max(nv * lanes, l2 // 4 // (shape.m * size)))
-        config |= {"kc": k_block(shape.k, kc, lanes), "nc": nc, "order": "panels"}
-    else:
-        # Five eighths of L1 for the tile of A that stays while panels of B stream past it; half of
-        # L2 for the block of B, which every row of tiles reads again, and which is not to be made
-        # narrower than what is worth reading in one go.
-        wide = min(shape.n, WIDE)
-        kc = min(l1 * 5 // 8 // (mr * size), l2 // 2 // (wide * size))
-        kc = k_block(shape.k, max(lanes, kc), lanes)
-        nc = min(shape.n, max(nv * lanes, l2 // 2 // (kc * size)))
-        config |= {"kc": kc, "nc": shape.n if packed else nc, "order": "panels" if few else "rows"}
+    config |= _cache_blocks(shape, regs, (l1, l2), (mr, nv), grid, pack_b, packed)
     streams = pack_b[0] == "off" and _long_rows(shape, regs) and shape.k * shape.n * size > l2
     if shape.m <= VERY_FEW_ROWS and streams:
         mr, nv = min(candidates, key=lambda block: abs(block[1] - 4))
         config |= {"mr": mr, "nv": nv, "kc": min(shape.k, STREAMS), "nc": shape.n}
         config |= {"order": "panels", "pack_b": "off"}
     return config
+
+
+def _cache_blocks(
+    shape: Shape, regs: Registers, caches: tuple[int, int], block: tuple[int, int],
+    grid: tuple[int, int, int], pack_b: tuple[str, ...], packed: bool,
+) -> dict[str, Value]:  # fmt: skip
+    """kc, nc and the order of the loops, by where B comes from and whether C stays in cache.
+
+    `caches`: bytes of L1 and L2. `packed`: A is, so each block of columns would pack it anew.
+    """
+    lanes, size = regs.vector.lanes, regs.vector.itemsize
+    (l1, l2), (mr, nv) = caches, block
+    rows, columns = shape.m // grid[1], shape.n // grid[2]
+    b_bytes = shape.k * columns * size
+    fusable, few = "fused" in pack_b, rows <= FEW_ROWS
+    large, c_stays = b_bytes > STREAM_L2S * l2, rows * columns * size <= l2
+    if fusable and rows <= STREAM_ROWS and large and c_stays:
+        # B comes from memory: a few whole rows of it at a time, in the order in which it lies. All
+        # of C is updated for each few, so it has to stay.
+        kc = max(2 * lanes, min(4 * lanes, l2 // 4 // (shape.n * size)))
+        return {"kc": k_block(shape.k, kc, lanes), "nc": shape.n, "order": "rows"}
+    if few and b_bytes <= l2 // 2 and shape.n % lanes == 0 and pack_b[0] == "off":
+        # B is used too seldom to be worth packing, unless each of its vectors spans two lines.
+        kc = min(4 * PANEL_DEPTH, l1 * 5 // 8 // (mr * size), l2 // 4 // (shape.m * size))
+        kc = k_block(shape.k, max(lanes, kc), lanes)
+        return {"kc": kc, "nc": shape.n, "order": "panels", "pack_b": "off"}
+    if fusable and (few or (rows <= PANEL_ROWS and b_bytes > l2)):
+        # All of A stays in L2, and each panel of B is done with before the next is met.
+        kc = PANEL_DEPTH if few or shape.k > 4 * PANEL_DEPTH else shape.k
+        kc = max(lanes, min(kc, l2 // 4 // (shape.m * size)))
+        nc = min(shape.n, max(nv * lanes, l2 // 4 // (shape.m * size)))
+        return {"kc": k_block(shape.k, kc, lanes), "nc": nc, "order": "panels"}
+    # Five eighths of L1 for the tile of A that stays while panels of B stream past it; half of L2
+    # for the block of B, which every row of tiles reads again, and which is not to be made narrower
+    # than what is worth reading in one go.
+    kc = min(l1 * 5 // 8 // (mr * size), l2 // 2 // (min(shape.n, WIDE) * size))
+    kc = k_block(shape.k, max(lanes, kc), lanes)
+    nc = min(shape.n, max(nv * lanes, l2 // 2 // (kc * size)))
+    order = "panels" if shape.m <= FEW_ROWS else "rows"
+    return {"kc": kc, "nc": shape.n if packed else nc, "order": order}
 
 
 @dataclass(frozen=True, slots=True)

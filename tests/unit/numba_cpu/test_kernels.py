@@ -129,3 +129,16 @@ def test_cache_entry_is_read_instead_of_compiling(tmp_path, monkeypatch):
 def test_code_is_limited_to_features_that_the_cpu_reports():
     _, features = host_cpu()
     assert "-prefer-256-bit" in features.split(",")
+
+
+def test_a_kernel_that_asks_ahead_does_so_once_a_trip_and_leaves_the_panel_to_others():
+    vector = Vector("float32", 16)
+    block = {"rows": 3, "vectors": 2, "vector": vector, "any_k": False}
+
+    def asked(**flags):
+        return microkernel_ir(MicroKernel(**block, **flags)).count("call void @llvm.prefetch")
+
+    assert asked() == 0
+    assert asked(asks_ahead=True, unroll=4) == 1
+    assert asked(stores_panel=True) == 2
+    assert asked(stores_panel=True, asks_ahead=True) == 1
