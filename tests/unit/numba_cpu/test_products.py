@@ -89,17 +89,17 @@ def test_transposed_b_gives_the_product_exactly(m, k, n, vector, cut, scale):
 @pytest.mark.parametrize("pack_a", ["off", "on"])
 @pytest.mark.parametrize("pack_b", ["off", "on", "fused"])
 @pytest.mark.parametrize("grid", [(1, 1, 1), (1, 2, 1), (1, 1, 2)])
-@pytest.mark.parametrize("mc", [20, 60])
+@pytest.mark.parametrize(("mc", "nc"), [(20, 60), (20, 200), (60, 200)])
 def test_every_packing_and_order_meets_both_tile_sizes_and_the_edge(
-    order, pack_a, pack_b, grid, mc
+    order, pack_a, pack_b, grid, mc, nc
 ):
     """57 rows are tiles of 8 and 9; 7 vectors tiles of 2 and 3, the last one ragged.
 
-    At mc = 60 all rows are one block: a panel of B is overwritten by the next and, where it is
-    fused, the next is asked for by all tiles.
+    At nc = 200 a block has several panels of B. At mc = 60 it has all rows: with panels outermost,
+    one is overwritten by the next and, where it is fused, the next is asked for by all tiles.
     """
     vector = Vector("float32", 16)
-    cut = Blocking(9, 3, 2, 48, mc, 60, order, pack_a, pack_b, grid)
+    cut = Blocking(9, 3, 2, 48, mc, nc, order, pack_a, pack_b, grid)
     assert_product(57, 101, 101, vector, cut, (1.0, 0.0), 3, transposed=False)
 
 
