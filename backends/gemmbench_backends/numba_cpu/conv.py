@@ -2,7 +2,7 @@
 
 An item is one group of one image: m = filters of the group, k = channels · R · S, n = P · Q. Images
 that need it are first padded and split by stride phase, so that for every tap (c, r, s) the pixels
-of an output row lie side by side; a table of tap offsets and one of row segments then say where
+of an output row lie side by side; a table of tap offsets and one of pieces of rows then say where
 any part of the column matrix comes from.
 """
 
@@ -75,22 +75,24 @@ def tap_offsets(problem: Conv2d, layout: Layout, itemsize: int) -> Array:
     return np.array(offsets, dtype=np.int64) * itemsize
 
 
-def row_segments(
+def row_pieces(
     columns: list[tuple[int, int]], row_pixels: int, layout: Layout, vector: Vector
 ) -> tuple[Array, Array]:
-    """The runs of adjacent pixels that each range of columns is made of, and where they begin."""
-    segments, first = [], [0]
+    """The registers of adjacent pixels that each range of columns is made of, and where it begins.
+
+    A piece: where it comes from in the image, where it goes in the range (bytes), how many lanes.
+    """
+    pieces, first = [], [0]
     for start, stop in columns:
         at = start
         while at < stop:
             y, x = divmod(at, row_pixels)
-            count = min(row_pixels - x, stop - at)
+            lanes = min(row_pixels - x, stop - at, vector.lanes)
             source = (y * layout.width + x) * vector.itemsize
-            whole, lanes = divmod(count, vector.lanes)
-            segments.append((source, (at - start) * vector.itemsize, whole, lanes))
-            at += count
-        first.append(len(segments))
-    return np.array(segments, dtype=np.int64), np.array(first, dtype=np.int64)
+            pieces.append((source, (at - start) * vector.itemsize, lanes))
+            at += lanes
+        first.append(len(pieces))
+    return np.array(pieces, dtype=np.int64), np.array(first, dtype=np.int64)
 
 
 def prepare_conv(problem: Conv2d, config: Config, operands: Operands, vector: Vector) -> Ready:
@@ -107,7 +109,7 @@ def prepare_conv(problem: Conv2d, config: Config, operands: Operands, vector: Ve
     product = _product(shape, cut, operands, vector, b, IMAGE)
     product.set(slots=images.slots, offsets=_offsets(product, problem, layout, vector))
     tiles = split(-(-shape.n // vector.lanes), cut.nv, cut.grid[2])
-    _set_segments(product, problem, layout, vector, _tile_columns(tiles, shape.n, vector))
+    _set_pieces(product, problem, layout, vector, _tile_columns(tiles, shape.n, vector))
     steps = (*images.steps, (product, runner(driver.multiply, product.address,
                                              cut.threads())))  # fmt: skip
     return _ready(steps, operands, shape.items, images.slots, {})
@@ -172,7 +174,7 @@ def _im2col(
         columns=lowering.workspace(slots * shape.k * row), columns_step=shape.k * row,
         column_slots=slots, offsets=_offsets(lowering, problem, layout, vector),
     )  # fmt: skip
-    _set_segments(lowering, problem, layout, vector, [(0, shape.n)])
+    _set_pieces(lowering, problem, layout, vector, [(0, shape.n)])
     columns = Matrix(int(lowering.record["columns"][0]), row, shape.k * row)
     product = _product(shape, cut, operands, vector, columns, BY_ROWS)
     product.set(slots=slots)
@@ -209,15 +211,15 @@ def _tile_columns(tiles: tuple[int, int, int], n: int, vector: Vector) -> list[t
     return list(zip(edges, [*edges[1:], n], strict=True))
 
 
-def _set_segments(
+def _set_pieces(
     plan: Plan, problem: Conv2d, layout: Layout, vector: Vector, columns: list[tuple[int, int]]
 ) -> None:
     # Where no tap reaches beyond a row of the output, its rows follow each other without a gap.
     p, q = problem.output_size()
     row_pixels = p * q if layout.width == q else q
-    segments, first = row_segments(columns, row_pixels, layout, vector)
-    plan.owned += [segments, first]
-    plan.set(segments=segments.ctypes.data, first_segments=first.ctypes.data)
+    pieces, first = row_pieces(columns, row_pixels, layout, vector)
+    plan.owned += [pieces, first]
+    plan.set(pieces=pieces.ctypes.data, first_pieces=first.ctypes.data)
 
 
 def _waves(steps: tuple[Step, ...], items: int, slots: int) -> Runner:

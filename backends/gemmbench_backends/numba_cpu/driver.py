@@ -26,6 +26,7 @@ from gemmbench_backends.numba_cpu.plan import (
     BY_ROWS,
     FUSE,
     IN_PLACE,
+    LINE_BYTES,
     PACK,
     PANELS_FIRST,
     PLAN,
@@ -33,7 +34,7 @@ from gemmbench_backends.numba_cpu.plan import (
 )
 
 _SIGNATURE = types.void(types.CPointer(from_dtype(PLAN)), types.int64)
-_SEGMENT_BYTES = 32  # movement.SEGMENT_FIELDS numbers
+_PIECE_BYTES = 24  # movement.PIECE_FIELDS numbers
 
 _compiled = njit(nogil=True, error_model="numpy")
 _entry = cfunc(_SIGNATURE, cache=True, error_model="numpy")
@@ -88,16 +89,30 @@ def _vector(p: Any, j: int) -> int:
 
 
 @_compiled
+def _kind(p: Any, j: int) -> int:
+    """Which kernels tile column `j` takes: 0 wide, 1 narrow, 2 the last one, which has a tail."""
+    return 0 if j < p.extra_vectors else (2 if j == p.column_tiles - 1 else 1)
+
+
+@_compiled
+def _panel(p: Any, kb: int) -> int:
+    """Bytes of a vector's share of a packed panel."""
+    return p.lanes * p.itemsize * kb
+
+
+@_compiled
 def _pack_a(p: Any, a: int, i0: int, i1: int, kb: int, buffer: int) -> None:
     """Tiles i0 … i1-1 of A as panels of columns, one after the other."""
     for i in range(i0, i1):
         height = _row(p, i + 1) - _row(p, i)
         source = a + _row(p, i) * p.lda
         panel = buffer + (_row(p, i) - _row(p, i0)) * kb * p.itemsize
-        for r in range(0, height, p.lanes):
-            rows = min(p.lanes, height - r)
-            to = panel + r * p.itemsize
-            _call(p.transpose, (rows, kb, source + r * p.lda, p.lda, to, height * p.itemsize))
+        for at in range((height - 1) // p.lanes, -1, -1):  # the others overwrite what it spills
+            r = at * p.lanes
+            rows, to = min(p.lanes, height - r), panel + r * p.itemsize
+            _call(
+                p.transpose_spills, (rows, kb, source + r * p.lda, p.lda, to, height * p.itemsize)
+            )
 
 
 @_compiled
@@ -107,19 +122,21 @@ def _pack_b(p: Any, b: int, j: int, k0: int, kb: int, panel: int) -> None:
     first, last = _vector(p, j), _vector(p, j + 1)
     width = (last - first) * vector
     if p.b_source == BY_ROWS:
-        kind = 0 if j < p.extra_vectors else (2 if j == p.column_tiles - 1 else 1)
+        kind = _kind(p, j)
         source = b + k0 * p.ldb + first * vector
         tail = p.tail if kind == 2 else p.lanes
-        _call(p.kernels[1, 0, kind], (kb, 0, 0, source, p.ldb, 0, 0, panel, tail, p.scale, 0, 0))
+        _call(p.kernels[1, 0, kind],
+              (kb, 0, 0, source, p.ldb, 0, 0, panel, tail, p.scale, 0, 0, 1, 0, 0, 0))  # fmt: skip
     elif p.b_source == BY_COLUMNS:
         for v in range(first, last):
             rows = min(p.lanes, p.n - v * p.lanes)
             source = b + v * p.lanes * p.ldb + k0 * p.itemsize
-            _call(p.transpose, (rows, kb, source, p.ldb, panel + (v - first) * vector, width))
+            to = panel + (v - first) * vector
+            _call(p.transpose_spills, (rows, kb, source, p.ldb, to, width))
     else:
-        begin, end = _peek(p.first_segments + 8 * j), _peek(p.first_segments + 8 * j + 8)
-        segments = p.segments + begin * _SEGMENT_BYTES
-        _call(p.gather, (kb, b, p.offsets + 8 * k0, segments, end - begin, panel, width))
+        begin, end = _peek(p.first_pieces + 8 * j), _peek(p.first_pieces + 8 * j + 8)
+        pieces = p.pieces + begin * _PIECE_BYTES
+        _call(p.gather_spills, (kb, b, p.offsets + 8 * k0, pieces, end - begin, panel, width))
 
 
 @_compiled
@@ -128,7 +145,8 @@ def _ahead(
 ) -> tuple[int, int]:
     """Which lines of the panel after `j` tile number `part` asks for: the first, and the stride.
 
-    A kernel makes a trip every `unroll` steps, so that many tiles share a column of lines.
+    A kernel makes a trip every `unroll` steps, so that many tiles share a column of lines; the
+    pointer goes on from tile to tile of a run.
     """
     vector = p.lanes * p.itemsize
     if j + 1 < j1:
@@ -136,64 +154,85 @@ def _ahead(
     else:
         panel = b + min(k0 + kb, p.k - 1) * p.ldb + _vector(p, j0) * vector
     column, share = part // p.unroll, part % p.unroll
-    return panel + column * vector + share * (kb // p.unroll) * p.ldb, p.ldb
+    return panel + column * LINE_BYTES + share * (kb // p.unroll) * p.ldb, p.ldb
 
 
 @_compiled
-def _block(
+def _tiles(
+    p: Any, a: int, b: int, c: int, i: int, j: int, tiles: int, i0: int, jc: int, k0: int, kb: int,
+    fuses: bool, ahead: int, step: int, buffer_a: int, buffer_b: int,
+) -> None:  # fmt: skip
+    """Equal tiles from (i, j) on, in one call: down the rows, or along the columns."""
+    vector = p.lanes * p.itemsize
+    row, v = _row(p, i), _vector(p, j)
+    height, width = _row(p, i + 1) - row, _vector(p, j + 1) - v
+    kind = _kind(p, j)
+    if p.pack_a == IN_PLACE:
+        a_row, lda, tile = p.lda, p.lda, a + row * p.lda + k0 * p.itemsize
+    else:
+        a_row, lda = kb * p.itemsize, height * p.itemsize
+        tile = buffer_a + (row - _row(p, i0)) * a_row
+    source, ldb, b_vector = b + k0 * p.ldb + v * vector, p.ldb, vector
+    panel = buffer_b + p.keeps_panels * (v - _vector(p, jc)) * vector * kb
+    if p.pack_b != IN_PLACE and not fuses:
+        source, ldb, b_vector = panel, width * vector, kb * vector
+        if p.pack_b == READY:
+            source = b + (k0 * _vector(p, p.column_tiles) + v * kb) * vector
+    a_step, b_step, c_step = 0, width * b_vector, width * vector
+    if p.order == PANELS_FIRST:
+        a_step, b_step, c_step = height * a_row, 0, height * p.ldc
+    _call(
+        p.kernels[1 if fuses else 0, 0 if i < p.extra_rows else 1, kind],
+        (kb, tile, lda, source, ldb, c + row * p.ldc + v * vector, p.ldc, panel,
+         p.tail if kind == 2 else p.lanes, p.scale if k0 == 0 else p.scale + 2 * p.itemsize,
+         ahead, step, tiles, a_step, b_step, c_step),
+    )  # fmt: skip
+
+
+@_compiled
+def _panels_first(
     p: Any, a: int, b: int, c: int, i0: int, i1: int, jc: int, j0: int, j1: int,
     k0: int, kb: int, first: bool, buffer_a: int, buffer_b: int,
 ) -> None:  # fmt: skip
-    """The two inner loops: every tile of a block, packing B's panels when they are first met."""
-    vector = p.lanes * p.itemsize
-    scale = p.scale if k0 == 0 else p.scale + 2 * p.itemsize
-    i, j = i0, j0
-    for _ in range((i1 - i0) * (j1 - j0)):
-        row, v = _row(p, i), _vector(p, j)
-        height, width = _row(p, i + 1) - row, _vector(p, j + 1) - v
-        low = 0 if i < p.extra_rows else 1
-        kind = 0 if j < p.extra_vectors else (2 if j == p.column_tiles - 1 else 1)
-        tail = p.tail if kind == 2 else p.lanes
-        in_place = b + k0 * p.ldb + v * vector
-        panel = buffer_b + p.keeps_panels * (v - _vector(p, jc)) * vector * kb
-        if p.pack_a == IN_PLACE:
-            tile, lda = a + row * p.lda + k0 * p.itemsize, p.lda
-        else:
-            tile = buffer_a + (row - _row(p, i0)) * kb * p.itemsize
-            lda = height * p.itemsize
-        target = c + row * p.ldc + v * vector
-        ahead, step = target, 0
-        if first and i - i0 < p.ahead_tiles:
-            ahead, step = _ahead(p, b, i - i0, j, j0, j1, k0, kb)
-        if first and i == i0 and p.pack_b == FUSE:
-            _call(
-                p.kernels[1, low, kind],
-                (kb, tile, lda, in_place, p.ldb, target, p.ldc, panel, tail, scale, ahead, step),
-            )
-        else:
-            if p.pack_b == IN_PLACE:
-                source, ldb = in_place, p.ldb
-            elif p.pack_b == READY:
-                source, ldb = (
-                    b + (k0 * _vector(p, p.column_tiles) + v * kb) * vector,
-                    width * vector,
-                )
-            else:
-                source, ldb = panel, width * vector
-                if first and i == i0:
-                    _pack_b(p, b, j, k0, kb, panel)
-            _call(
-                p.kernels[0, low, kind],
-                (kb, tile, lda, source, ldb, target, p.ldc, 0, tail, scale, ahead, step),
-            )
-        if p.order == PANELS_FIRST:
-            i += 1
-            if i == i1:
-                i, j = i0, j + 1
-        else:
-            j += 1
-            if j == j1:
-                i, j = i + 1, j0
+    """Every tile of a block, all rows of a panel of B before the next panel."""
+    for j in range(j0, j1):
+        if first and p.pack_b == PACK:
+            panel = buffer_b + p.keeps_panels * (_vector(p, j) - _vector(p, jc)) * _panel(p, kb)
+            _pack_b(p, b, j, k0, kb, panel)
+        i = i0
+        while i < i1:
+            stop = min(i1, p.extra_rows) if i < p.extra_rows else i1
+            fuses = first and i == i0 and p.pack_b == FUSE
+            ahead, step = c, 0
+            if first and i - i0 < p.ahead_tiles:
+                stop = min(stop, i + p.unroll - (i - i0) % p.unroll)
+                ahead, step = _ahead(p, b, i - i0, j, j0, j1, k0, kb)
+            if fuses:
+                stop = i + 1
+            _tiles(p, a, b, c, i, j, stop - i, i0, jc, k0, kb, fuses, ahead, step,
+                   buffer_a, buffer_b)  # fmt: skip
+            i = stop
+
+
+@_compiled
+def _rows_first(
+    p: Any, a: int, b: int, c: int, i0: int, i1: int, jc: int, j0: int, j1: int,
+    k0: int, kb: int, first: bool, buffer_a: int, buffer_b: int,
+) -> None:  # fmt: skip
+    """Every tile of a block, all panels of B for a row of tiles before the next row."""
+    for i in range(i0, i1):
+        packs = first and i == i0 and (p.pack_b == PACK or p.pack_b == FUSE)
+        fuses = packs and p.pack_b == FUSE
+        j = j0
+        while j < j1:
+            stop = min(j1, p.extra_vectors) if j < p.extra_vectors else min(j1, p.column_tiles - 1)
+            if packs or stop <= j:
+                stop = j + 1
+            if packs and not fuses:
+                panel = buffer_b + (_vector(p, j) - _vector(p, jc)) * _panel(p, kb)
+                _pack_b(p, b, j, k0, kb, panel)
+            _tiles(p, a, b, c, i, j, stop - j, i0, jc, k0, kb, fuses, c, 0, buffer_a, buffer_b)
+            j = stop
 
 
 @_compiled
@@ -210,8 +249,12 @@ def _product(
                 stop = min(i1, ic + mc)
                 if p.pack_a == PACK:
                     _pack_a(p, a + k0 * p.itemsize, ic, stop, kb, buffer_a)
-                _block(p, a, b, c, ic, stop, jc, jc, min(j1, jc + nc), k0, kb, ic == i0,
-                       buffer_a, buffer_b)  # fmt: skip
+                if p.order == PANELS_FIRST:
+                    _panels_first(p, a, b, c, ic, stop, jc, jc, min(j1, jc + nc), k0, kb, ic == i0,
+                                  buffer_a, buffer_b)  # fmt: skip
+                else:
+                    _rows_first(p, a, b, c, ic, stop, jc, jc, min(j1, jc + nc), k0, kb, ic == i0,
+                                buffer_a, buffer_b)  # fmt: skip
 
 
 @_compiled
@@ -342,12 +385,12 @@ def lower_images(plan: Any, thread: int) -> None:
     p = carray(plan, (1,))[0]
     threads = p.grid_items * p.grid_rows * p.grid_columns
     first, stop = _share(p.k, threads, thread)
-    count = _peek(p.first_segments + 8)
+    count = _peek(p.first_pieces + 8)
     width = p.n * p.itemsize
     for item in range(p.first_item, p.stop_item):
         columns = p.columns + item % p.column_slots * p.columns_step + first * width
         image = p.b + item % p.slots * p.b_step
-        _call(p.gather, (stop - first, image, p.offsets + 8 * first, p.segments, count, columns,
+        _call(p.gather, (stop - first, image, p.offsets + 8 * first, p.pieces, count, columns,
                          width))  # fmt: skip
 
 

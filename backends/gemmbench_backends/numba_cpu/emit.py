@@ -37,6 +37,13 @@ class Vector:
         return self.lanes * self.itemsize
 
     @property
+    def masks(self) -> bool:
+        """Whether it can be stored by mask at no cost: AVX-512. AVX2's masked store is microcode
+        on AMD (some 20 cycles), and elsewhere LLVM makes a branch for every lane.
+        """
+        return self.nbytes == 64
+
+    @property
     def type(self) -> str:
         """The LLVM type of the register."""
         return f"<{self.lanes} x {self.scalar}>"
@@ -119,6 +126,32 @@ class Function:
             f"i32 {v.itemsize}, <{v.lanes} x i1> {mask})"
         )
 
+    def store_lanes(self, value: str, pointer: str, count: str, mask: str) -> None:
+        """Write the first `count` (i64, less than a register) lanes, those of `mask`, and no others.
+
+        Without masks: half a register, a quarter, and so on, by the bits of the count.
+        """
+        v, size = self.vector, self.vector.lanes
+        if v.masks:
+            self.store(value, pointer, mask)
+            return
+        state: Values = {"value": (v.type, value), "at": ("ptr", pointer)}
+        while size := size // 2:
+
+            def part(now: Values, size: int = size) -> Values:
+                whole, at = now["value"][1], now["at"][1]
+                picks = ", ".join(f"i32 {lane}" for lane in range(size))
+                low = self.new(
+                    f"shufflevector {v.type} {whole}, {v.type} poison, <{size} x i32> <{picks}>"
+                )
+                self.do(f"store <{size} x {v.scalar}> {low}, ptr {at}, align {v.itemsize}")
+                rest = [min(lane + size, v.lanes - 1) for lane in range(v.lanes)]
+                moved = self.shuffle(whole, whole, rest)
+                return {"value": (v.type, moved), "at": ("ptr", self.at(at, size * v.itemsize))}
+
+            bit = self.new(f"and i64 {count}, {size}")
+            state = self.when(self.new(f"icmp ne i64 {bit}, 0"), state, part)
+
     def load_scalar(self, pointer: str) -> str:
         """The element at `pointer`."""
         return self.new(f"load {self.vector.scalar}, ptr {pointer}, align {self.vector.itemsize}")
@@ -160,7 +193,7 @@ class Function:
         narrow = count if kind == "i64" else self.new(f"trunc i64 {count} to {kind}")
         lanes = ", ".join(f"{kind} {lane}" for lane in range(v.lanes))
         limit = self.splat(narrow, kind)
-        return self.new(f"icmp ult <{v.lanes} x {kind}> <{lanes}>, {limit}")
+        return self.new(f"icmp slt <{v.lanes} x {kind}> <{lanes}>, {limit}")
 
     def loop(self, trips: str, start: Values, body: Callable[[Values], Values]) -> Values:
         """What is carried out of `trips` (i64, may be 0) executions of `body`."""
@@ -196,6 +229,20 @@ class Function:
             branch()
             self.do(f"br label %{labels[2]}")
         self.begin(labels[2])
+
+    def when(self, condition: str, values: Values, body: Callable[[Values], Values]) -> Values:
+        """`body(values)` where `condition` holds, else `values`."""
+        before, yes, join = self._block, self._fresh("yes"), self._fresh("join")
+        self.do(f"br i1 {condition}, label %{yes}, label %{join}")
+        self.begin(yes)
+        after = body(values)
+        end = self._block
+        self.do(f"br label %{join}")
+        self.begin(join)
+        out = {key: (kind, self._fresh("%w")) for key, (kind, _) in values.items()}
+        for key, (kind, name) in out.items():
+            self._phi(name, kind, values[key][1], before, after[key][1], end)
+        return out
 
     def begin(self, label: str) -> None:
         """Start a basic block."""

@@ -12,7 +12,9 @@
       └────┘         └────────┴────────┴────────┘
                                        └ the last vector may be masked
 
-C is touched once, after the k loop: C = beta·C + alpha·acc, and not read where beta is 0. A comes
+C is touched once, after the k loop: C = beta·C + alpha·acc, and not read where beta is 0. One call
+computes a run of equal tiles, down a column of them or along a row: the loops around the kernel
+would else cost as much as twenty steps along k for each. A comes
 by rows (row-major in place) or by columns (packed panels, or a transposed matrix in place); B
 always by rows, packed or in place, which only its stride tells apart. A kernel that *stores the
 panel* writes each row of B it reads to a packed panel, so that packing costs no pass of its own;
@@ -46,6 +48,7 @@ class MicroKernel:
     c_tail: bool = False  # the last vector of C has lanes that must not be touched
     stores_panel: bool = False
     asks_ahead: bool = False
+    scales: bool = False  # by any alpha and beta; else alpha is 1 and beta 0 or 1
     any_k: bool = True  # else k is a multiple of the unrolling, and the loop for the rest left out
 
     def name(self) -> str:
@@ -56,6 +59,7 @@ class MicroKernel:
             (self.c_tail, "ctail"),
             (self.stores_panel, "panel"),
             (self.asks_ahead, "ahead"),
+            (self.scales, "scaled"),
             (self.unroll > 1 and not self.any_k, "even"),
         )
         parts = [f"tile_{self.rows}x{self.vectors}", self.vector.suffix, f"u{self.unroll}"]
@@ -63,39 +67,57 @@ class MicroKernel:
 
 
 def microkernel_ir(kernel: MicroKernel) -> str:
-    """The module of `void name(k, a, lda, b, ldb, c, ldc, panel, tail, scale, ahead, step)`.
+    """The module of `void name(k, a, lda, b, ldb, c, ldc, panel, tail, scale, ahead, step, run…)`.
 
     Strides are bytes, pointers need no alignment. `tail`: valid lanes of the last vector. `scale`
     points at SCALE_ELEMENTS of the dtype, alpha and beta first, then a row of the block in zeros.
-    `ahead`, `step`: the line that the first trip asks for, and how far apart the others' are.
+    `ahead`, `step`: the line that the first trip asks for, and how far apart the others' are. The
+    run is `tiles`, `a_step`, `b_step`, `c_step`: how many tiles, and how far apart their operands
+    lie. A kernel that stores the panel computes one tile.
     """
     parameters = [
         ("i64", "k"), ("ptr noalias", "a"), ("i64", "lda"), ("ptr noalias", "b"), ("i64", "ldb"),
         ("ptr noalias", "c"), ("i64", "ldc"), ("ptr noalias", "panel"), ("i64", "tail"),
         ("ptr noalias", "scale"), ("ptr", "ahead"), ("i64", "step"),
+        ("i64", "tiles"), ("i64", "a_step"), ("i64", "b_step"), ("i64", "c_step"),
     ]  # fmt: skip
     f = Function(kernel.name(), parameters, kernel.vector)
     mask = f.first_lanes("%tail") if kernel.b_tail or kernel.c_tail else None
     a_strides = _multiples_of_lda(f, kernel)
-    state: Values = {"b": ("ptr", "%b")} | _a_bases(f, kernel)
-    if kernel.stores_panel:
-        state["panel"] = ("ptr", "%panel")
-    if kernel.asks_ahead:
-        state["ahead"] = ("ptr", "%ahead")
-    zero = (kernel.vector.type, "zeroinitializer")
-    state |= {_acc(i, j): zero for i in range(kernel.rows) for j in range(kernel.vectors)}
+    trips = f.new(f"udiv i64 %k, {kernel.unroll}")
+    left = f.new(f"urem i64 %k, {kernel.unroll}") if kernel.unroll > 1 and kernel.any_k else None
 
     def steps(count: int) -> "Step":
         return Step(f, kernel, count, mask if kernel.b_tail else None, a_strides)
 
-    trips = f.new(f"udiv i64 %k, {kernel.unroll}")
-    state = f.loop(trips, state, steps(kernel.unroll).emit)
-    if kernel.unroll > 1 and kernel.any_k:
-        rest = f.new(f"urem i64 %k, {kernel.unroll}")
-        state = f.loop(rest, state, steps(1).emit)
-    if kernel.rows:
-        _update_c(f, kernel, state, mask if kernel.c_tail else None)
+    def tile(at: Values) -> Values:
+        state = f.loop(trips, _start(f, kernel, at), steps(kernel.unroll).emit)
+        asked = {key: state[key] for key in at if key == "ahead"}
+        if left is not None:
+            state = f.loop(left, state, steps(1).emit)
+        if kernel.rows:
+            _update_c(f, kernel, state, at["c"][1], mask if kernel.c_tail else None)
+        return {key: ("ptr", f.at(at[key][1], f"%{key}_step")) for key in ("a", "b", "c")} | asked
+
+    run: Values = {key: ("ptr", f"%{key}") for key in ("a", "b", "c")}
+    if kernel.asks_ahead:
+        run["ahead"] = ("ptr", "%ahead")
+    if kernel.stores_panel:
+        tile(run)
+    else:
+        f.loop("%tiles", run, tile)
     return f.text()
+
+
+def _start(f: Function, kernel: MicroKernel, at: Values) -> Values:
+    """What the loop along k carries when a tile begins: pointers, and accumulators of zero."""
+    state: Values = {"b": at["b"]} | _a_bases(f, kernel, at["a"][1])
+    if kernel.stores_panel:
+        state["panel"] = ("ptr", "%panel")
+    if kernel.asks_ahead:
+        state["ahead"] = at["ahead"]
+    zero = (kernel.vector.type, "zeroinitializer")
+    return state | {_acc(i, j): zero for i in range(kernel.rows) for j in range(kernel.vectors)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,18 +193,18 @@ def _multiples_of_lda(f: Function, kernel: MicroKernel) -> tuple[str | int, ...]
     return (0, "%lda", f.new("mul i64 %lda, 2"), f.new("mul i64 %lda, 3"))
 
 
-def _a_bases(f: Function, kernel: MicroKernel) -> Values:
+def _a_bases(f: Function, kernel: MicroKernel, a: str) -> Values:
     """Pointers into A that move along k: one, or one for every four rows."""
     bases: Values = {}
     if kernel.a_by_columns:
-        return {"a0": ("ptr", "%a")} if kernel.rows else {}
+        return {"a0": ("ptr", a)} if kernel.rows else {}
     for first in range(0, kernel.rows, ROWS_A_BASE):
         offset = f.new(f"mul i64 %lda, {first}") if first else 0
-        bases[f"a{first // ROWS_A_BASE}"] = ("ptr", f.at("%a", offset))
+        bases[f"a{first // ROWS_A_BASE}"] = ("ptr", f.at(a, offset))
     return bases
 
 
-def _update_c(f: Function, kernel: MicroKernel, state: Values, mask: str | None) -> None:
+def _update_c(f: Function, kernel: MicroKernel, state: Values, c: str, mask: str | None) -> None:
     """C = alpha·acc + beta·C, where beta·C is read from a row of zeros if beta is 0.
 
     Two branches would be half of the kernel's code, and compile as long as its loops.
@@ -191,14 +213,22 @@ def _update_c(f: Function, kernel: MicroKernel, state: Values, mask: str | None)
     alpha, beta = f.load_scalar("%scale"), f.load_scalar(f.at("%scale", size))
     overwrite = f.new(f"fcmp oeq {kernel.vector.scalar} {beta}, 0.0")
     zeros = f.at("%scale", SCALE_ELEMENTS * size)
-    old_row = f.new(f"select i1 {overwrite}, ptr {zeros}, ptr %c")
+    old_row = f.new(f"select i1 {overwrite}, ptr {zeros}, ptr {c}")
     old_ld = f.new(f"select i1 {overwrite}, i64 0, i64 %ldc")
-    alpha, beta, row = f.splat(alpha), f.splat(beta), "%c"
+    factors = (f.splat(alpha), f.splat(beta)) if kernel.scales else None
+    row = c
     for i in range(kernel.rows):
         for j in range(kernel.vectors):
             edge = mask if j == kernel.vectors - 1 else None
             old = f.load(f.at(old_row, j * kernel.vector.nbytes), edge)
-            scaled = f.new(f"fmul {kind} {old}, {beta}")
-            total = f.fma(state[_acc(i, j)][1], alpha, scaled)
-            f.store(total, f.at(row, j * kernel.vector.nbytes), edge)
+            acc = state[_acc(i, j)][1]
+            if factors:
+                total = f.fma(acc, factors[0], f.new(f"fmul {kind} {old}, {factors[1]}"))
+            else:
+                total = f.new(f"fadd {kind} {acc}, {old}")
+            where = f.at(row, j * kernel.vector.nbytes)
+            if edge:
+                f.store_lanes(total, where, "%tail", edge)
+            else:
+                f.store(total, where)
         row, old_row = f.at(row, "%ldc"), f.at(old_row, old_ld)

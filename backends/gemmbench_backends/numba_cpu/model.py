@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from gemmbench.machine import Machine
 from gemmbench.space import Config, Value
 from gemmbench_backends.numba_cpu.emit import Vector
+from gemmbench_backends.numba_cpu.plan import LINE_BYTES
 from gemmbench_backends.numba_cpu.product import Shape, k_block, split
 
 L1_BYTES, L2_BYTES = 32 * 1024, 512 * 1024  # assumed where a machine does not tell: the smallest
-LINE_BYTES = 64
 WAY_BYTES = 4096  # of an L1 indexed by virtual address, whose ways cannot exceed the smallest page
 TINY_FLOPS = 1_000_000  # below, starting a second thread costs more than it saves
 FEW_COLUMNS = 16  # up to here dot products along k may win: C is too narrow for whole registers

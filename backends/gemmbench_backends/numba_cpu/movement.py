@@ -6,22 +6,24 @@ those loops handle addresses and byte counts only.
 
 from gemmbench_backends.numba_cpu.emit import Function, Values, Vector
 
-SEGMENT_FIELDS = 4  # i64 each: byte offset in the image, in the panel; whole vectors; lanes left
+PIECE_FIELDS = 3  # i64 each: byte offset in the image, in the row of the panel; lanes
 
 
-def transpose_name(vector: Vector) -> str:
+def transpose_name(vector: Vector, spills: bool) -> str:
     """The symbol of the transposing kernel."""
-    return f"transpose_{vector.suffix}"
+    return f"transpose_{vector.suffix}{'_spills' if spills else ''}"
 
 
-def transpose_ir(vector: Vector) -> str:
+def transpose_ir(vector: Vector, spills: bool) -> str:
     """The module of `void name(rows, columns, from, ld_from, to, ld_to)`: to[j][i] = from[i][j].
 
-    1 <= rows <= lanes; strides are bytes. Nothing outside the two matrices is read or written.
+    1 <= rows <= lanes; strides are bytes. Nothing outside of the first matrix is read. If it
+    `spills`, whole registers are written, so what lies behind each row of the second must be
+    written later; else nothing outside of that is.
     """
     parameters = [("i64", "rows"), ("i64", "columns"), ("ptr noalias", "from"),
                   ("i64", "ld_from"), ("ptr noalias", "to"), ("i64", "ld_to")]  # fmt: skip
-    f = Function(transpose_name(vector), parameters, vector)
+    f = Function(transpose_name(vector, spills), parameters, vector)
     sources = _row_offsets(f, vector)
     blocks = f.new(f"udiv i64 %columns, {vector.lanes}")
     full = f.new(f"icmp eq i64 %rows, {vector.lanes}")
@@ -31,13 +33,19 @@ def transpose_ir(vector: Vector) -> str:
         source, target = state["from"][1], state["to"][1]
         columns = _transposed(f, vector, [f.load(f.at(source, offset)) for offset in sources])
 
-        def store(edge: str | None) -> None:
+        def store(exact: bool) -> None:
             where = target
             for column in columns:
-                f.store(column, where, edge)
+                if exact:
+                    f.store_lanes(column, where, "%rows", mask)
+                else:
+                    f.store(column, where)
                 where = f.at(where, "%ld_to")
 
-        f.either(full, lambda: store(None), lambda: store(mask))
+        if spills:
+            store(exact=False)
+        else:
+            f.either(full, lambda: store(exact=False), lambda: store(exact=True))
         down = f.new(f"mul i64 %ld_to, {vector.lanes}")
         return {
             "from": ("ptr", f.at(source, vector.nbytes)),
@@ -49,36 +57,47 @@ def transpose_ir(vector: Vector) -> str:
     return f.text()
 
 
-def gather_name(vector: Vector) -> str:
+def gather_name(vector: Vector, spills: bool) -> str:
     """The symbol of the gathering kernel."""
-    return f"gather_{vector.suffix}"
+    return f"gather_{vector.suffix}{'_spills' if spills else ''}"
 
 
-def gather_ir(vector: Vector) -> str:
-    """The module of `void name(rows, image, offsets, segments, count, panel, ld_panel)`.
+def gather_ir(vector: Vector, spills: bool) -> str:
+    """The module of `void name(rows, image, offsets, pieces, count, panel, ld_panel)`.
 
-    Row r of the panel is the `count` segments of the image that start `offsets[r]` bytes into
-    it; a segment has SEGMENT_FIELDS numbers. This is im2col, for any part of the column matrix.
+    Row r of the panel is the `count` pieces of the image that start `offsets[r]` bytes into it, in
+    the order of their places in the row. A piece is at most a register of adjacent pixels and has
+    PIECE_FIELDS numbers. This is im2col, for any part of the column matrix. If it `spills`, whole
+    registers are written: up to one behind the panel, which must be free or written later.
     """
     parameters = [("i64", "rows"), ("ptr noalias", "image"), ("ptr noalias", "offsets"),
-                  ("ptr noalias", "segments"), ("i64", "count"), ("ptr noalias", "panel"),
+                  ("ptr noalias", "pieces"), ("i64", "count"), ("ptr noalias", "panel"),
                   ("i64", "ld_panel")]  # fmt: skip
-    f = Function(gather_name(vector), parameters, vector)
+    f = Function(gather_name(vector, spills), parameters, vector)
 
     def row(state: Values) -> Values:
         offsets, panel = state["offsets"][1], state["panel"][1]
         source = f.at("%image", f.new(f"load i64, ptr {offsets}, align 8"))
 
-        def segment(inner: Values) -> Values:
-            fields = inner["segments"][1]
-            start, to, whole, lanes = (
-                f.new(f"load i64, ptr {f.at(fields, 8 * i)}, align 8")
-                for i in range(SEGMENT_FIELDS)
+        def piece(inner: Values) -> Values:
+            fields = inner["pieces"][1]
+            start, to, lanes = (
+                f.new(f"load i64, ptr {f.at(fields, 8 * i)}, align 8") for i in range(PIECE_FIELDS)
             )
-            _copy(f, f.at(panel, to), f.at(source, start), whole, lanes)
-            return {"segments": ("ptr", f.at(fields, 8 * SEGMENT_FIELDS))}
+            mask = f.first_lanes(lanes)
+            value, where = f.load(f.at(source, start), mask), f.at(panel, to)
+            if spills:
+                f.store(value, where)
+            else:
+                whole = f.new(f"icmp eq i64 {lanes}, {vector.lanes}")
+                f.either(
+                    whole,
+                    lambda: f.store(value, where),
+                    lambda: f.store_lanes(value, where, lanes, mask),
+                )
+            return {"pieces": ("ptr", f.at(fields, 8 * PIECE_FIELDS))}
 
-        f.loop("%count", {"segments": ("ptr", "%segments")}, segment)
+        f.loop("%count", {"pieces": ("ptr", "%pieces")}, piece)
         return {"offsets": ("ptr", f.at(offsets, 8)), "panel": ("ptr", f.at(panel, "%ld_panel"))}
 
     f.loop("%rows", {"offsets": ("ptr", "%offsets"), "panel": ("ptr", "%panel")}, row)
@@ -137,7 +156,7 @@ def _copy(f: Function, to: str, source: str, whole: str, lanes: str) -> None:
 
     end = f.loop(whole, {"from": ("ptr", source), "to": ("ptr", to)}, one)
     mask = f.first_lanes(lanes)
-    f.store(f.load(end["from"][1], mask), end["to"][1], mask)
+    f.store_lanes(f.load(end["from"][1], mask), end["to"][1], lanes, mask)
 
 
 def _row_offsets(f: Function, vector: Vector) -> list[str]:

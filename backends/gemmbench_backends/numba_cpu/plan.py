@@ -8,6 +8,7 @@ import numpy as np
 
 IN_PLACE, PACK, FUSE, READY = range(4)  # where a kernel's panels of A and B come from
 BY_ROWS, BY_COLUMNS, IMAGE = range(3)  # what B is before it is packed
+LINE_BYTES = 64  # of a cache
 PANELS_FIRST, ROWS_FIRST = range(2)  # which loop is innermost: down the rows or along the panels
 
 _SHAPE = ("m", "n", "k", "itemsize", "lanes")
@@ -27,7 +28,10 @@ _BLOCKS = (
 )  # fmt: skip
 _THREADS = ("grid_items", "grid_rows", "grid_columns", "buffer_a", "buffer_a_step", "buffer_b",
             "buffer_b_step")  # fmt: skip
-_MOVES = ("transpose", "gather", "pad", "offsets", "segments", "first_segments")
+_MOVES = (
+    "transpose", "transpose_spills", "gather", "gather_spills", "pad", "offsets", "pieces",
+    "first_pieces",
+)  # fmt: skip
 _IMAGE = (
     "image", "image_step", "channels", "height", "width", "plane_height", "plane_width",
     "phases", "phase_count", "stride_y", "stride_x", "pad_y", "pad_x", "columns", "columns_step",

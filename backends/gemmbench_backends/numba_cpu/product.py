@@ -17,6 +17,7 @@ from gemmbench_backends.numba_cpu.plan import (
     BY_ROWS,
     FUSE,
     IN_PLACE,
+    LINE_BYTES,
     PACK,
     PANELS_FIRST,
     PLAN,
@@ -28,7 +29,6 @@ from gemmbench_backends.numba_cpu.rowkernel import RowKernel, rowkernel_ir
 Array = NDArray[Any]
 Runner = Callable[[], None]
 
-_AVX_BYTES = 32  # AVX and wider registers load by mask; of narrower ones LLVM makes branches
 _PAGE_BYTES = 4096
 _SKEW_BYTES = 320  # five lines: buffers a multiple of a page apart would share cache sets
 
@@ -139,11 +139,13 @@ def first_tiles(tiles: int, threads: int) -> set[int]:
 
 def movement_kernels(vector: Vector) -> dict[str, int]:
     """Addresses of the kernels that only move elements, by their field of the plan."""
-    return {
-        "transpose": kernel_address(movement.transpose_name(vector), movement.transpose_ir(vector)),
-        "gather": kernel_address(movement.gather_name(vector), movement.gather_ir(vector)),
-        "pad": kernel_address(movement.pad_name(vector), movement.pad_ir(vector)),
-    }
+    found = {"pad": kernel_address(movement.pad_name(vector), movement.pad_ir(vector))}
+    for suffix, spills in (("", False), ("_spills", True)):
+        name, ir = movement.transpose_name(vector, spills), movement.transpose_ir(vector, spills)
+        found[f"transpose{suffix}"] = kernel_address(name, ir)
+        name, ir = movement.gather_name(vector, spills), movement.gather_ir(vector, spills)
+        found[f"gather{suffix}"] = kernel_address(name, ir)
+    return found
 
 
 def new_plan(vector: Vector, grid: tuple[int, int, int]) -> Plan:
@@ -173,9 +175,11 @@ def tiled_plan(
     columns = split(vectors, cut.nv, cut.grid[2])
     _set_tiles(plan, rows, columns)
     if _asks_ahead(cut, rows):
-        plan.set(ahead_tiles=cut.ku * (cut.nv + 1))  # a row of a panel may begin within a line
+        lines = -(-cut.nv * vector.nbytes // LINE_BYTES) + 1  # a row may begin within one
+        plan.set(ahead_tiles=cut.ku * lines)
     plan.set(tail=shape.n - (vectors - 1) * vector.lanes)
-    plan.record["kernels"][0] = _kernel_table(plan, vector, cut, rows, columns)
+    scales = alpha != 1.0 or beta not in (0.0, 1.0)
+    plan.record["kernels"][0] = _kernel_table(plan, vector, cut, rows, columns, scales)
     _set_buffers(plan, vector, cut, kc)
     return plan
 
@@ -262,7 +266,7 @@ def _sizes(tiles: tuple[int, int, int]) -> list[tuple[int, int]]:
 
 def _kernel_table(
     plan: Plan, vector: Vector, cut: Blocking, rows: tuple[int, int, int],
-    columns: tuple[int, int, int],
+    columns: tuple[int, int, int], scales: bool,
 ) -> Array:  # fmt: skip
     """Addresses of every kernel that the product can reach: at most 6, and 6 more to pack."""
     table = np.zeros((2, 2, 3), dtype=np.int64)
@@ -271,7 +275,7 @@ def _kernel_table(
     if ragged:
         shapes.append((2, columns[0], True))
         # Few tiles are narrow: where masks cost nothing, all of them take the edge's kernel.
-        if columns[2] - columns[1] == 1 or (columns[1] and vector.nbytes >= _AVX_BYTES):
+        if columns[2] - columns[1] == 1 or (columns[1] and vector.masks):
             shapes.remove((1, columns[0], False))
     ahead = _asks_ahead(cut, rows)
     any_k = any(int(plan.record[side][0]) % cut.ku for side in ("k", "kc"))
@@ -283,7 +287,7 @@ def _kernel_table(
             reads_edge = tail and cut.pack_b == "off"
             kernel = MicroKernel(
                 height, width, vector, cut.ku, by_columns, reads_edge, tail, asks_ahead=ahead,
-                any_k=any_k,
+                scales=scales, any_k=any_k,
             )  # fmt: skip
             table[0, low, place] = kernel_address(kernel.name(), microkernel_ir(kernel))
             if cut.pack_b == "on" or (cut.pack_b == "fused" and low in starts):
@@ -302,7 +306,7 @@ def _packing_kernel(kernel: MicroKernel, pack_b: str, tail: bool) -> int:
     by_columns = kernel.a_by_columns and rows > 0
     packing = MicroKernel(
         rows, kernel.vectors, kernel.vector, unroll, by_columns, tail, tail and rows > 0, True,
-        kernel.asks_ahead, kernel.any_k,
+        kernel.asks_ahead, kernel.scales, kernel.any_k,
     )  # fmt: skip
     return kernel_address(packing.name(), microkernel_ir(packing))
 
@@ -312,7 +316,7 @@ def _set_buffers(plan: Plan, vector: Vector, cut: Blocking, kc: int) -> None:
     p, threads = plan.record[0], cut.threads()
     if cut.pack_a == "on":
         rows = min(int(p["mc"]) * (int(p["tile_rows"]) + 1), int(p["m"]))
-        step = _stride(rows * kc * vector.itemsize)
+        step = _stride(rows * kc * vector.itemsize + vector.nbytes)  # the last panel spills
         plan.set(buffer_a=plan.workspace(threads * step), buffer_a_step=step)
     if cut.pack_b in ("on", "fused"):
         # Where all rows of a panel come one after the other, no two panels are needed at a time.
@@ -320,7 +324,7 @@ def _set_buffers(plan: Plan, vector: Vector, cut: Blocking, kc: int) -> None:
         panels = int(p["nc"]) if keeps else 1
         vectors = min(panels * (int(p["tile_vectors"]) + 1), -(-int(p["n"]) // vector.lanes))
         plan.set(keeps_panels=int(keeps))
-        step = _stride(vectors * vector.nbytes * kc)
+        step = _stride((vectors * kc + 1) * vector.nbytes)
         plan.set(buffer_b=plan.workspace(threads * step), buffer_b_step=step)
 
 

@@ -75,8 +75,10 @@ def test_every_kind_of_kernel_assembles(target, dtype):
         microkernel_ir(MicroKernel(3, 2, vector, 4, False, True, True)),
         microkernel_ir(MicroKernel(3, 2, vector, 1, True, True, True, True)),
         microkernel_ir(MicroKernel(0, 3, vector, 1, b_tail=True, stores_panel=True)),
-        transpose_ir(vector),
-        gather_ir(vector),
+        transpose_ir(vector, spills=False),
+        transpose_ir(vector, spills=True),
+        gather_ir(vector, spills=False),
+        gather_ir(vector, spills=True),
         pad_ir(vector),
     ):
         assert "ret" in assemble(ir, target)
@@ -87,7 +89,7 @@ def test_variants_have_names_of_their_own():
     kernels = [
         MicroKernel(rows, vectors, vector, unroll, *flags)
         for rows, vectors, unroll in ((1, 2, 1), (2, 1, 1), (2, 1, 2))
-        for flags in np.ndindex(2, 2, 2, 2, 2)
+        for flags in np.ndindex(2, 2, 2, 2, 2, 2, 2)
         if unroll > 1 or flags[-1]
     ]
     assert len({kernel.name() for kernel in kernels}) == len(kernels)

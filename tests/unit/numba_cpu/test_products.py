@@ -154,7 +154,7 @@ def test_whole_rows_give_the_product_exactly(m, k, n, vector, mr, depth, nc, thr
     assert not output.overrun()
 
 
-@pytest.mark.parametrize(("nbytes", "kernels"), [(64, 6), (32, 6), (16, 9)])
+@pytest.mark.parametrize(("nbytes", "kernels"), [(64, 6), (32, 9), (16, 9)])
 def test_ragged_fused_product_reaches_few_kernels(nbytes, kernels):
     """57 rows are tiles of 8 and 9; 7 vectors tiles of 2 and 3, two of them narrow."""
     vector = Vector("float32", nbytes // 4)
