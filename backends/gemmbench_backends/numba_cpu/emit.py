@@ -127,7 +127,7 @@ class Function:
         )
 
     def store_lanes(self, value: str, pointer: str, count: str, mask: str) -> None:
-        """Write the first `count` (i64, less than a register) lanes, those of `mask`, and no others.
+        """Write the first `count` (i64, less than a register) lanes, those of `mask`, no others.
 
         Without masks: half a register, a quarter, and so on, by the bits of the count.
         """
