@@ -22,6 +22,10 @@ FEW_ROWS = 64  # up to here a B that L2 holds is used too seldom to be worth pac
 PANEL_ROWS, PANEL_DEPTH = 208, 128  # up to here a panel of B is multiplied by all of A at once
 STREAM_ROWS, STREAM_L2S = 128, 4  # up to here a B of so many L2s is best read in its own order
 WIDE = 512  # columns
+# Registers without masks (AVX2) take twice as long over a line of B, so that where it comes from
+# matters less, and updating C more: measured on Zen 3.
+SLIM = 256  # columns up to which B is multiplied over all of k at once, its panels from L3
+LONG_PANEL, LEAST_PANEL = 512, 128  # steps along k of a panel that is used once
 VERY_FEW_ROWS, STREAMS = 4, 8  # then B, from memory, is best read a few whole rows at a time
 HARDLY_ROWS = 2  # up to here without tiles: their factors of many rows of B fit in the registers
 DEPTHS = (4, 8, 12, 16, 24)  # rows of B that are then read side by side
@@ -116,6 +120,8 @@ def default_config(
         "pack_b": "fused" if "fused" in pack_b else pack_b[0],
     }  # fmt: skip
     config |= _cache_blocks(shape, regs, (l1, l2), (mr, nv), grid, pack_b, packed)
+    if not regs.vector.masks and "fused" in pack_b:
+        config |= _long_blocks(shape, regs, (l2, block_of_l3(machine)), grid, pack_a)
     streams = pack_b[0] == "off" and _long_rows(shape, regs) and shape.k * shape.n * size > l2
     if shape.m <= VERY_FEW_ROWS and streams:
         mr, nv = min(candidates, key=lambda block: abs(block[1] - 4))
@@ -162,6 +168,38 @@ def _cache_blocks(
     nc = min(shape.n, max(nv * lanes, l2 // 2 // (kc * size)))
     order = "panels" if shape.m <= FEW_ROWS else "rows"
     return {"kc": kc, "nc": shape.n if packed else nc, "order": order}
+
+
+def block_of_l3(machine: Machine) -> int:
+    """Bytes of the last cache that a block of B may take: other cores want their share."""
+    return (machine.l3_bytes or 0) // 4
+
+
+def _long_blocks(
+    shape: Shape, regs: Registers, caches: tuple[int, int], grid: tuple[int, int, int],
+    pack_a: tuple[str, ...],
+) -> dict[str, Value]:  # fmt: skip
+    """What to change where long blocks along k pay: as few updates of C as B's panels allow.
+
+    `caches`: bytes of L2, and of L3 that a block may take. B that is hardly reused stays as it was.
+    """
+    lanes, size = regs.vector.lanes, regs.vector.itemsize
+    l2, l3 = caches
+    rows, columns = shape.m // grid[1], shape.n // grid[2]
+    b_bytes = shape.k * columns * size
+    if rows <= FEW_ROWS and b_bytes <= l2 // 2:
+        return {}
+    if columns <= SLIM and rows > FEW_ROWS and b_bytes <= l3:
+        return {"kc": shape.k, "nc": shape.n, "order": "rows"}
+    if rows <= PANEL_ROWS:
+        kc = max(LEAST_PANEL, min(LONG_PANEL, l2 // 2 // (rows * size)))
+        return {"kc": k_block(shape.k, kc, lanes), "nc": shape.n, "order": "panels"}
+    if rows * columns * size > STREAM_L2S * l2 // 2 and "on" in pack_a:
+        # C leaves L2: Goto's order, a block of A packed in L2 and each panel of B met in turn.
+        kc = k_block(shape.k, LONG_PANEL, lanes)
+        mc = min(shape.m, max(1, l2 * 3 // 8 // (kc * size)))
+        return {"kc": kc, "mc": mc, "nc": shape.n, "order": "panels", "pack_a": "on", "ku": 4}
+    return {}
 
 
 @dataclass(frozen=True, slots=True)

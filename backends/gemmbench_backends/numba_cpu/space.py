@@ -8,6 +8,7 @@ from gemmbench_backends.numba_cpu.model import (
     STREAM_ROWS,
     Path,
     Registers,
+    block_of_l3,
     default_config,
     dots_path,
     grid_name,
@@ -88,13 +89,14 @@ def _constraints(
 ) -> tuple[Constraint, ...]:
     """Rules of the tiled path; the default is exempt where a cache is smaller than any block."""
     l2, size = machine.l2_bytes or L2_BYTES, regs.vector.itemsize
+    b_cache = l2 if regs.vector.masks else max(l2, block_of_l3(machine))
     smallest_mc = min(shape.m, min(MC_VALUES))
     smallest_nc = min(shape.n, min(NC_VECTORS) * regs.vector.lanes)
     chosen = (default["kc"], default["nc"])
 
     def unroll_helps(ku: int, pack_a: str) -> bool:
-        """By four was only seen to help packed panels, not at all only A in place."""
-        return ku == 2 or (ku == 4) == (pack_a == "on")
+        """By four was only seen to help packed panels."""
+        return ku <= 2 or pack_a == "on"
 
     def a_fits(kc: int, mc: int, order: str) -> bool:
         """With panels outermost, all of a block of A is read once a panel, so it has to stay."""
@@ -105,13 +107,13 @@ def _constraints(
 
     def b_fits(kc: int, nc: int, order: str) -> bool:
         """With rows outermost, all of a block of B is read once a row of tiles."""
-        fits_l2 = nc * kc * size <= l2 or nc == smallest_nc
-        return order == "panels" or fits_l2 or (kc, nc) == chosen
+        stays = nc * kc * size <= b_cache or nc == smallest_nc
+        return order == "panels" or stays or (kc, nc) == chosen
 
     return (
         Constraint("unrolling that helps", ("ku", "pack_a"), unroll_helps),
         Constraint("block of A in L2", ("kc", "mc", "order"), a_fits),
-        Constraint("block of B in L2", ("kc", "nc", "order"), b_fits),
+        Constraint("block of B in cache", ("kc", "nc", "order"), b_fits),
     )
 
 
