@@ -213,7 +213,7 @@ def report(suites: "list[Suite]", outcome: "Outcome", database: str) -> str:
         trials = [trial for trial in outcome.trials if trial.suite == suite.name]
         parts.append(f"{suite.name}: {suite.description}")
         parts.append(trial_table(trials, verdicts_by_layer(trials)))
-        parts.append("\n".join(gain_sentences(trials)))
+        parts.append("\n".join(gain_sentences(trials, outcome.searched)))
     parts.append(
         f"{outcome.evaluations} configs measured; every sample is in {database} "
         f"(run {outcome.run})."
