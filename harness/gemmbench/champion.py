@@ -2,7 +2,8 @@
 
 The newest race decides between those who took part in it. Whoever raced only earlier is compared
 through what ran in both races unchanged (same source, same config), since times of two days are
-not comparable and ratios taken side by side are. Where nothing links them it is said so.
+not comparable and ratios taken side by side are. Where nothing links them the bare times decide,
+which is not sure unless they are far apart, and it is said who was not raced.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,7 +25,7 @@ class Champion:
     trial: Trial
     verdict: VerdictKind
     run: int
-    unraced: tuple[str, ...] = ()  # labels of contenders that no race links to this one
+    unraced: tuple[str, ...] = ()  # labels of others that no race links to this one
 
 
 @dataclass(slots=True)
@@ -45,6 +46,10 @@ class Known:
             return 1.0
         return exp(median(ratios)) if ratios else None
 
+    def not_yet(self, timed: Sequence[Trial]) -> list[Trial]:
+        """Those whose contender no newer race had."""
+        return [trial for trial in timed if trial.contender.label() not in self.labels]
+
     def add(self, timed: Sequence[Trial], pace: float) -> None:
         """Take in a race; what a newer one says of a contender stays."""
         for trial in timed:
@@ -61,21 +66,27 @@ def champion(
     """
     found: Champion | None = None
     known = Known()
-    apart: dict[str, None] = {}
+    apart: list[tuple[int, list[Trial]]] = []
     for run, trials in races:
         timed = [trial for trial in trials if _takes_part(trial, weights, backend)]
-        fresh = [trial for trial in timed if trial.contender.label() not in known.labels]
         pace = known.pace(timed)
         if pace is None:
-            apart |= dict.fromkeys(trial.contender.label() for trial in fresh)
+            apart.append((run, timed))
             continue
         if found is None and timed:
             found = _winner(run, timed)
-        elif found is not None and fresh:
-            found = _challenged(found, known, run, timed, fresh, pace)
+        elif found is not None:
+            found = _challenged(found, known, run, timed, pace)
         known.add(timed, pace)
-    unraced = tuple(label for label in apart if label not in known.labels)
-    return None if found is None else replace(found, unraced=unraced)
+    for run, timed in apart:
+        fresh = known.not_yet(timed)
+        if found is not None and fresh:
+            before, linked = found, sorted(known.labels)
+            found = _challenged(found, known, run, fresh, 1.0)
+            others = linked if found.run != before.run else _labels(fresh)
+            found = replace(found, unraced=tuple(dict.fromkeys([*before.unraced, *others])))
+            known.add(fresh, 1.0)
+    return found
 
 
 def exact(trial: Trial) -> Exact:
@@ -107,13 +118,15 @@ def _winner(run: int, timed: Sequence[Trial]) -> Champion:
 
 
 def _challenged(
-    holder: Champion, known: Known, run: int, timed: Sequence[Trial], fresh: Sequence[Trial],
-    pace: float,
-) -> Champion:  # fmt: skip
-    """The winner once the `fresh` contenders of an older race are heard.
+    holder: Champion, known: Known, run: int, timed: Sequence[Trial], pace: float
+) -> Champion:
+    """The winner once the contenders of an older race are heard that were in no newer one.
 
     Where the holder itself ran beside them, that race judges; else only a plain lead is sure.
     """
+    fresh = known.not_yet(timed)
+    if not fresh:
+        return holder
     rival = min(fresh, key=seconds_of)
     lead = known.seconds[exact(holder.trial)] / (pace * seconds_of(rival))
     beside = [trial for trial in timed if exact(trial) == exact(holder.trial)]
@@ -122,5 +135,9 @@ def _challenged(
     else:
         kind = "winner" if max(lead, 1 / lead) > PLAINLY_SLOWER else "undecided"
     if lead > 1:
-        return Champion(rival, kind, run)
+        return Champion(rival, kind, run, holder.unraced)
     return replace(holder, verdict=holder.verdict if kind == "winner" else kind)
+
+
+def _labels(trials: Sequence[Trial]) -> list[str]:
+    return list(dict.fromkeys(trial.contender.label() for trial in trials))

@@ -69,12 +69,21 @@ def test_races_are_linked_by_what_ran_unchanged_in_both() -> None:
     assert names(today, [trial("numba", 9.0), trial("blas", 1.0)]) == ["blas", "winner"]
 
 
-def test_what_no_race_links_is_named() -> None:
-    assert names([trial("numba", 2.0)], [trial("blas", 1.0)]) == ["numba", "winner", "blas gemm"]
-    changed = [trial("numba", 1.0, source="y"), trial("blas", 0.5)]
-    assert names([trial("numba", 2.0)], changed) == ["numba", "winner", "blas gemm"]
+def test_what_no_race_links_is_compared_by_bare_times_and_named() -> None:
+    alone = [trial("numba", 2.0)]
+    assert names(alone, [trial("blas", 3.0)]) == ["numba", "undecided", "blas gemm"]
+    assert names(alone, [trial("blas", 1.5)]) == ["blas", "undecided", "numba gemm"]
+    assert names(alone, [trial("blas", 9.0)]) == ["numba", "winner", "blas gemm"]
+    changed = [trial("numba", 1.0, source="y"), trial("blas", 3.0)]
+    assert names(alone, changed) == ["numba", "undecided", "blas gemm"]
+    assert names(alone, [trial("fft", 1.0)], [trial("blas", 1.5)]) == [
+        "fft", "undecided", "numba gemm", "blas gemm",
+    ]  # fmt: skip
+
+
+def test_an_older_race_that_links_two_makes_bare_times_superfluous() -> None:
+    assert names([trial("numba", 2.0)], [trial("blas", 1.0)], BOTH) == ["numba", "winner"]
     assert names([trial("numba", 2.0)], [trial("blas", 1.0)], backend="numba")[2:] == []
-    assert names([trial("numba", 2.0)], [trial("blas", 1.0)], BOTH)[2:] == [], "an older race does"
 
 
 def test_a_backend_may_be_asked_for_alone() -> None:
