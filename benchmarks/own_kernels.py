@@ -102,13 +102,10 @@ def row(runner: Runner, suite: Suite, layer: Layer, seconds: float, more: float)
     )
 
 
-def search(
-    runner: Runner, race: Race, offer: Offer, seconds: float
-) -> tuple[Config | None, int]:
+def search(runner: Runner, race: Race, offer: Offer, seconds: float) -> tuple[Config | None, int]:
     """The winner of a search of about `seconds` from what is stored, and how many it measured."""
     before, began = runner.outcome.evaluations, time.monotonic()
-    assert offer.space is not None
-    config = runner.tuned(race, offer, offer.space, seconds)
+    config = runner.tuned(race, offer, offer.space, seconds) if offer.space else None
     took = time.monotonic() - began
     print(f"  {took:.1f} s of {seconds:g}", file=sys.stderr, flush=True)
     return (None if config is None else dict(config)), runner.outcome.evaluations - before

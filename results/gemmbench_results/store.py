@@ -208,7 +208,7 @@ class Store:
     def races(
         self, machine: Machine, protocol: RaceProtocol, problem: Problem
     ) -> Iterator[tuple[int, list[Trial]]]:
-        """The newest `MOST_RACES` runs that timed `problem` comparably, with its race trials in each.
+        """The newest `MOST_RACES` runs that timed `problem` comparably, with its race trials.
 
         The newest first; they are read one after another, as they are asked for.
         """

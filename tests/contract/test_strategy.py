@@ -13,7 +13,7 @@ from gemmbench.tune.strategies import STRATEGIES, make_strategy
 SPACE = SearchSpace(
     (
         Axis("tile", (8, 16, 32, 64), "pow2"),
-        Axis("width", (16, 32, 48, 64, 80, 96), extent=1000),
+        Axis("width", (16, 32, 48, 64, 80, 96)),
         Axis("order", ("rows", "panels", "blocks"), "categorical"),
         Axis("pack", (False, True), "boolean"),
         Axis("fixed", (7,)),

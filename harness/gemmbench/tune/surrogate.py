@@ -19,7 +19,7 @@ from gemmbench.space import Rows
 from gemmbench.tune.features import Coordinate
 
 SHORTEST, LONGEST = np.log(0.05), np.log(20.0)  # length scales, in spans of an axis
-LENGTH_SPREAD = {"size": 0.7, "alignment": 1.0, "waste": 1.0, "sameness": 1.0}  # of their log
+LENGTH_SPREAD = {"size": 0.7, "alignment": 1.0, "sameness": 1.0}  # of their log
 SIGNAL_SPREAD = 1.0
 LENGTH = 0.0
 NOISE, NOISE_SPREAD = np.log(0.01), 1.0  # of standardised log seconds: about 10 % of their spread

@@ -1,4 +1,4 @@
-"""A kernel's portfolio in words: the configs to carry, which layers each serves, and who is left."""
+"""A kernel's portfolio in words: the configs to carry, which layers each serves, who is left."""
 
 from collections.abc import Sequence
 from math import inf
