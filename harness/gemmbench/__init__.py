@@ -8,12 +8,18 @@ __version__ = "0.1.0"
 
 
 def best(
-    problem: object, *, threads: int | None = None, db: str | os.PathLike[str] | None = None
+    problem: object,
+    *,
+    threads: int | None = None,
+    db: str | os.PathLike[str] | None = None,
+    allow_stale: bool = False,
 ) -> Any:
     """The stored winner of `problem` on this machine, ready to be called: `api.BestKernel`.
 
     `threads` defaults to the physical cores, `db` to GEMMBENCH_DB or results/gemmbench.db.
-    Raises GemmbenchError if no race of it is stored.
+    Raises GemmbenchError if no race of it is stored, or if the winner's kernel or library changed
+    since, unless `allow_stale`.
     """
     # By name: every module imports this package, and the command line starts without numpy.
-    return import_module("gemmbench.api").best(problem, threads=threads, db=db)
+    api = import_module("gemmbench.api")
+    return api.best(problem, threads=threads, db=db, allow_stale=allow_stale)

@@ -9,13 +9,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from gemmbench.backend import Array, Prepared, load_backend, locate_backend
+from gemmbench.champion import champion
 from gemmbench.errors import GemmbenchError
 from gemmbench.machine import detect_machine
 from gemmbench.operands import aligned_empty
 from gemmbench.problem import Problem
 from gemmbench.race import full_config
-from gemmbench.ranking import rank
 from gemmbench.trial import RaceProtocol, Trial
+from gemmbench.worker import source_hash
 
 DEFAULT_DB = "results/gemmbench.db"
 
@@ -69,12 +70,17 @@ class BestKernel:
 
 
 def best(
-    problem: Problem, *, threads: int | None = None, db: str | os.PathLike[str] | None = None
+    problem: Problem,
+    *,
+    threads: int | None = None,
+    db: str | os.PathLike[str] | None = None,
+    allow_stale: bool = False,
 ) -> BestKernel:
-    """The winner of the newest race of `problem` on this machine, with plain weights.
+    """The stored winner of `problem` on this machine, with plain weights.
 
     `threads` defaults to the physical cores, `db` to GEMMBENCH_DB or results/gemmbench.db.
-    Raises GemmbenchError if no race of it is stored.
+    Raises GemmbenchError if no race of it is stored, or if the winner's kernel or library changed
+    since, so that it may have lost: unless `allow_stale`.
     """
     from gemmbench_results.store import open_store
 
@@ -82,12 +88,25 @@ def best(
     protocol = RaceProtocol(threads=threads or machine.cores)
     place = db or os.environ.get("GEMMBENCH_DB", DEFAULT_DB)
     with open_store(place, create=False) as store:
-        trials, _ = store.latest_race(machine, protocol, problem)
-    plain = [trial for trial in trials if trial.contender.weights == "plain"]
-    for verdict in rank(plain):
-        if verdict.leaders:
-            return BestKernel(plain[verdict.leaders[0]])
-    raise GemmbenchError(
-        f"best: no race of {problem} with {protocol.threads} threads is stored for this machine. "
-        "Run 'gemmbench tune SUITE' with a suite that holds it."
-    )
+        found = champion(store.races(machine, protocol, problem), "plain")
+    if found is None:
+        raise GemmbenchError(
+            f"best: no race of {problem} with {protocol.threads} threads is stored for this "
+            "machine. Run 'gemmbench tune SUITE' with a suite that holds it."
+        )
+    if not allow_stale and current_hash(found.trial.contender.backend) != found.trial.source_hash:
+        raise GemmbenchError(
+            f"best: {found.trial.contender.label()} won run {found.run}, but its kernel or library "
+            "changed since. Run 'gemmbench tune SUITE' again, or pass allow_stale=True."
+        )
+    return BestKernel(found.trial)
+
+
+def current_hash(spec: str) -> str:
+    """What the results of the backend `spec` are stored under now. Raises GemmbenchError."""
+    backend = load_backend(locate_backend(spec))
+    reason = backend.unavailable()
+    if reason is not None:
+        raise GemmbenchError(f"best: backend {spec!r} is unavailable: {reason}")
+    library = getattr(backend, "library", None)
+    return source_hash(backend, "" if library is None else str(library()))

@@ -22,7 +22,7 @@ from gemmbench.backend import Location
 from gemmbench.errors import GemmbenchError
 from gemmbench.problem import Problem, problem_to_data
 from gemmbench.reference import Case
-from gemmbench.trial import Environment
+from gemmbench.trial import TIMED_OUT, Environment
 
 PROTOCOL_VERSION = 1
 START_SECONDS = 60.0  # an interpreter and numpy, on a machine that is busy
@@ -165,7 +165,7 @@ class Link:
             if ready == [self._alive]:  # it ended, though a child may hold its pipe open
                 raise WorkerLostError(self._cause_of_death())
             if not ready:
-                raise WorkerLostError(f"timed out after {timeout:g} s")
+                raise WorkerLostError(f"{TIMED_OUT} after {timeout:g} s")
             chunk = os.read(self._replies, 65536)
             if not chunk:
                 raise WorkerLostError(self._cause_of_death())

@@ -454,7 +454,8 @@ class Heat:
 
     def ask(self, entrant: Entrant, method: str, **params: Any) -> dict[str, Any]:
         """The reply of the worker that holds `entrant`."""
-        return self.links[_key(entrant)].ask(method, **params)
+        timeout = self.race.limits.timeout  # which a search changes as it goes
+        return self.links[_key(entrant)].ask(method, timeout=timeout, **params)
 
     def discard_worker(self, culprit: Entrant) -> None:
         """Forget a lost worker; the others it held are prepared again in a new one when due."""

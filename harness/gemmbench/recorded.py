@@ -97,6 +97,8 @@ def _from_csv(text: str, shown: str) -> Parsed:
         )
     configs, seconds = [], []
     for number, line in enumerate(lines[1:], start=2):
+        if not any(cell.strip() for cell in line) and len(line) < 2:
+            continue  # a blank line
         if len(line) != len(head):
             raise GemmbenchError(
                 f"{shown}: line {number}: got {len(line)} cells, expected {len(head)}."
@@ -107,8 +109,8 @@ def _from_csv(text: str, shown: str) -> Parsed:
 
 
 def _milliseconds(text: str, where: str) -> float:
-    """Seconds; NaN for an empty cell."""
-    if not text.strip():
+    """Seconds; NaN for an empty cell and for 'nan'."""
+    if text.strip().lower() in ("", "nan"):
         return np.nan
     try:
         seconds = float(text) / MILLISECONDS
@@ -184,7 +186,7 @@ def _read_text(path: Path) -> str:
         data = path.read_bytes()
         if data[:2] == b"\x1f\x8b":
             data = gzip.decompress(data)
-        return data.decode("utf-8")
+        return data.decode("utf-8-sig")  # some editors begin a file with a byte order mark
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise GemmbenchError(f"{path}: cannot be read: {reason}.") from error

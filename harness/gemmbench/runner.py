@@ -35,7 +35,7 @@ SECONDS_PER_LAYER = 18.0  # default budget: AlexNet's eight layers end under thr
 CONTENDERS_A_BACKEND = 4  # two algorithms, each with a default and a tuned config
 TUNING_SHARE = 0.4  # of a layer's budget goes to searching, the rest to the race,
 TUNE_COMMAND_SHARE = 0.7  # or this much where tuning is what was asked for
-SHARING_SECONDS = 5.0  # at most, for the configs that lead on other layers, on each offer
+SHARING_SHARE = 0.15  # of the budget, where leading configs are measured on the other layers too
 Tune = Literal["auto", "never", "force", "more"]  # "more": search on from what is stored
 Described = dict[tuple[str, Problem], dict[str, Any]]  # what a backend says of a problem
 
@@ -86,6 +86,7 @@ class Outcome:
     reused: int = 0
     interrupted: bool = False
     seconds: float = 0.0  # that the layers took together
+    searched: set[tuple[str, str, str]] = field(default_factory=set)  # suite, layer, label
 
 
 class Watcher(Protocol):
@@ -120,17 +121,15 @@ def run_suites(
     outcome = Outcome(recorder.begin(command, machine, protocol, protocol.seed))
     runner = Runner(options, protocol, machine, recorder, watcher, outcome, described)
     seconds = budget_seconds(suites, options)
-    deadline = time.monotonic() + seconds
+    sharing = SHARING_SHARE * seconds if options.portfolio else 0.0
     started = time.monotonic()
     try:
         for position, (suite, layer) in enumerate(layers):
-            left = deadline - time.monotonic()
+            left = started + seconds - sharing - time.monotonic()
             watcher.layer(suite.name, layer.name, position, len(layers))
             runner.run_layer(suite, layer, max(left, 0) / (len(layers) - position))
         if options.portfolio:
-            for position, (suite, layer) in enumerate(layers):
-                watcher.layer(suite.name, layer.name, position, len(layers))
-                runner.share_layer(suite, layer, problems)
+            runner.share(layers, problems, started + seconds)
     except KeyboardInterrupt:
         outcome.interrupted = True
     finally:
@@ -184,30 +183,51 @@ class Runner:
             race.on_trial = self.record
             race.run()
 
-    def share_layer(self, suite: Suite, layer: Layer, problems: Sequence[Problem]) -> None:
-        """Measure here what leads on any of `problems` and was not measured here yet."""
-        with self.arena(suite, layer, SHARING_SECONDS) as race:
-            for spec in self.options.specs():
-                try:
-                    offers = self.offers(race, spec)
-                except NoOfferError:
-                    continue  # it was recorded when the layer was run
-                for offer in offers:
-                    if offer.space is not None:
-                        self.share(race, offer, offer.space, problems)
-
     def share(
-        self, race: Race, offer: Offer, space: SearchSpace, problems: Sequence[Problem]
+        self, layers: Sequence[tuple[Suite, Layer]], problems: Sequence[Problem], deadline: float
     ) -> None:
-        """Measure the leaders on `problems` that are in this problem's space."""
+        """Measure on each layer what leads on the others, as far as there is time."""
+        for position, (suite, layer) in enumerate(layers):
+            seconds = (deadline - time.monotonic()) / (len(layers) - position)
+            if seconds <= 0:
+                return
+            self.watcher.layer(suite.name, layer.name, position, len(layers))
+            with self.arena(suite, layer, seconds) as race:
+                for spec in self.options.specs():
+                    self.share_leaders(race, spec, problems)
+
+    def share_leaders(self, race: Race, spec: str, problems: Sequence[Problem]) -> None:
+        """Measure with `spec` what leads on any of `problems` and was not measured here yet."""
+        self.watcher.step(f"trying what leads elsewhere with {spec}")
+        try:
+            offers = [offer for offer in self.offers(race, spec) if offer.space is not None]
+        except NoOfferError:
+            return  # it was recorded when the layer was run
+        for offer in offers:
+            limits = replace(race.limits, seconds=race.limits.seconds / len(offers))
+            self.visit_leaders(replace(race, limits=limits, roof=None), offer, problems)
+
+    def visit_leaders(self, race: Race, offer: Offer, problems: Sequence[Problem]) -> None:
+        """Measure the leaders on `problems` that are in this problem's space.
+
+        The default and this problem's own leader come first, which link their pace to the search's.
+        """
         found = self.recorder.evaluations(self.machine, self.protocol, offer.contender)
         own = [e for e in found if e.here and e.source_hash == offer.source_hash]
         known = [e.config for e in own if e.problem == race.spec.problem]
+        space = offer.space
+        if space is None:
+            return
         missing = [c for c in leaders(own, problems) if c not in known and c in space]
-        arena = replace(race, limits=tuning_limits(SHARING_SECONDS, race.limits), roof=None)
-        strategy = make_strategy("exhaustive", space, 0)
-        tuner = Tuner(arena, offer.contender, strategy, len(missing), self.record)
-        tuner.visit(missing)
+        links = [dict(space.default), *leaders(own, [race.spec.problem])[:1]]
+        if missing:
+            strategy = make_strategy("exhaustive", space, 0)
+            limits = tuning_limits(race.limits.seconds, race.limits)
+            arena = replace(race, limits=limits)
+            tuner = Tuner(
+                arena, offer.contender, strategy, len(missing), self.record, purpose="share"
+            )
+            tuner.visit([*(c for c in links if c in known), *missing])
 
     @contextmanager
     def arena(self, suite: Suite, layer: Layer, seconds: float) -> Iterator[Race]:
@@ -243,7 +263,8 @@ class Runner:
                 entered.append(default)
             for at, each in enumerate(found):
                 if each not in found[:at]:
-                    entered.append(replace(default, config=each, tuned=True))
+                    tuned = each != dict(default.config)
+                    entered.append(replace(default, config=each, tuned=tuned))
         return entered
 
     def offers(self, race: Race, spec: str) -> list[Offer]:
@@ -339,10 +360,11 @@ class Runner:
     def record(self, trial: Trial) -> None:
         """Keep a trial, committed at once."""
         self.recorder.record(self.outcome.run, trial)
-        if trial.purpose == "tune":
-            self.outcome.evaluations += 1
-        else:
+        if trial.purpose == "race":
             self.outcome.trials.append(trial)
+        else:
+            self.outcome.evaluations += 1
+            self.outcome.searched.add((trial.suite, trial.layer, trial.contender.label()))
 
     def roof(self, dtype: str) -> Roof | None:
         """The FMA roof for `dtype`, its worker kept for the whole run; None if it cannot run."""

@@ -31,14 +31,12 @@ AXIS_KINDS: tuple[AxisKind, ...] = ("ordered", "pow2", "categorical", "boolean")
 class Axis:
     """One knob. `ordered` values have a sense of near and far, `pow2` is near in log2.
 
-    `extent` is the length that a tile size cuts up, 0 if it is none: what is left over at the end
-    depends on both. Raises GemmbenchError where the values do not suit the kind.
+    Raises GemmbenchError where the values do not suit the kind.
     """
 
     name: str
     values: tuple[Value, ...]
     kind: AxisKind = "ordered"
-    extent: int = 0
 
     def __post_init__(self) -> None:
         where = f"search space: axis {self.name!r}"
@@ -274,7 +272,7 @@ def space_to_data(space: SearchSpace, most: int | None = None) -> dict[str, Any]
     of more than `most` configs a random sample that holds the default.
     """
     return {
-        "axes": [[axis.name, list(axis.values), axis.kind, axis.extent] for axis in space.axes],
+        "axes": [[axis.name, list(axis.values), axis.kind] for axis in space.axes],
         "default": dict(space.default),
         "valid": _sample(space, most).tolist(),
         "rejected": space.rejections(),
@@ -294,6 +292,6 @@ def _sample(space: SearchSpace, most: int | None) -> Rows:
 
 def space_from_data(data: Mapping[str, Any]) -> SearchSpace:
     """The space that `space_to_data` wrote, its constraints replaced by what is valid."""
-    axes = tuple(Axis(name, tuple(values), *rest) for name, values, *rest in data["axes"])
+    axes = tuple(Axis(name, tuple(values), kind) for name, values, kind, *_ in data["axes"])
     listed = np.array(data["valid"], np.int32).reshape(-1, len(axes))
     return SearchSpace(axes, data["default"], listed=listed, left_out=data["rejected"])

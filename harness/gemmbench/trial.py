@@ -9,7 +9,10 @@ from gemmbench.measurement import Measurement, Stages
 from gemmbench.problem import Problem
 from gemmbench.space import Config
 
-Purpose = Literal["race", "tune"]
+Purpose = Literal["race", "tune", "share"]  # "share": leaders of other layers, measured here too
+
+FEWEST_EVALUATIONS = 5  # configs that passed, or the whole space: fewer are no search
+TIMED_OUT = "timed out"  # how the reason of a contender begins that did not answer in time
 
 
 class TrialState(StrEnum):
@@ -98,6 +101,8 @@ class Evaluation:
     source_hash: str
     machine: str  # its key
     here: bool  # on this machine, with as many threads and under a comparable protocol
+    moment: str = ""  # what was measured in one go; the machine's pace may differ between two
+    timed_out: bool = False  # it failed by not answering in time, as a busy machine may
 
 
 class Recorder(Protocol):

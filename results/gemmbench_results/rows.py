@@ -15,6 +15,7 @@ from gemmbench.measurement import Measurement, Sample
 from gemmbench.problem import Problem, problem_from_data, problem_to_data
 from gemmbench.stats import summarize
 from gemmbench.trial import (
+    TIMED_OUT,
     Contender,
     Environment,
     Evaluation,
@@ -141,6 +142,8 @@ def evaluation_from_row(row: Mapping[str, Any], *, here: bool) -> Evaluation:
         source_hash=row["source_hash"],
         machine=row["key"],
         here=here,
+        moment=f"{row['run_id']}/{row['suite']}/{row['layer']}/{row['purpose']}",
+        timed_out=row["state"] == TrialState.FAILED and row["reason"].startswith(TIMED_OUT),
     )
 
 

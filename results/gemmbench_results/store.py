@@ -6,13 +6,25 @@ creating and upgrading are one transaction each.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, Result, Select, Table, exc, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Result,
+    Select,
+    Table,
+    exc,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 import gemmbench
 from gemmbench.errors import GemmbenchError
@@ -20,10 +32,18 @@ from gemmbench.machine import Machine
 from gemmbench.measurement import Measurement
 from gemmbench.problem import Problem
 from gemmbench.space import Config
-from gemmbench.trial import Contender, Evaluation, RaceProtocol, Trial, TrialState
+from gemmbench.trial import (
+    FEWEST_EVALUATIONS,
+    Contender,
+    Evaluation,
+    RaceProtocol,
+    Trial,
+    TrialState,
+)
 from gemmbench_results import migrations, rows, schema
 from gemmbench_results.database import Database, locate
 
+MOST_RACES = 50  # of one problem that are read back to find its winner
 MOST_EVALUATIONS = 20_000  # of one kernel that are read back; newer ones count for more
 
 
@@ -115,29 +135,32 @@ class Store:
         contender: Contender,
         source_hash: str,
     ) -> Config | None:
-        """The fastest tuned config of the newest run with one.
+        """The fastest config of the newest run that raced one after a search, or a tuned one.
 
-        For the same problem, machine, source, threads and protocol; None if there is none.
+        For the same problem, machine, source, threads and protocol; None if there is none. It is
+        the default where a search found nothing faster.
         """
-        trial, run = schema.trial.c, schema.run.c
+        trial = schema.trial.c
+        own = (
+            *_comparable(machine, protocol, problem),
+            trial.state == str(TrialState.COMPLETE),
+            trial.backend == contender.backend,
+            trial.algorithm == contender.algorithm,
+            trial.weights == contender.weights,
+            trial.source_hash == source_hash,
+            trial.threads == protocol.threads,
+        )
+        searched = (
+            _trials(trial.run_id)
+            .where(*own, trial.purpose == "tune")
+            .group_by(trial.run_id)
+            .having(func.count() >= FEWEST_EVALUATIONS)
+        )
+        tuned = _trials(trial.run_id).where(*own, trial.purpose == "race", trial.tuned)
         query = (
-            select(trial.config)
-            .join_from(schema.trial, schema.run)
-            .join(schema.machine)
-            .join(schema.problem)
-            .where(
-                trial.state == str(TrialState.COMPLETE),
-                trial.purpose == "race",
-                trial.tuned,
-                trial.backend == contender.backend,
-                trial.algorithm == contender.algorithm,
-                trial.weights == contender.weights,
-                trial.source_hash == source_hash,
-                trial.threads == protocol.threads,
-                run.protocol_key == rows.comparable_key(protocol),
-                schema.machine.c.key == machine.key(),
-                schema.problem.c.canonical == rows.problem_to_row(problem)["canonical"],
-            )
+            _trials(trial.config)
+            .where(*own, trial.purpose == "race")
+            .where(or_(trial.run_id.in_(searched), trial.run_id.in_(tuned)))
             .order_by(trial.run_id.desc(), trial.seconds_median, trial.id.desc())
             .limit(1)
         )
@@ -161,7 +184,7 @@ class Store:
             .join(schema.machine)
             .join(schema.problem)
             .where(
-                trial.purpose == "tune",
+                trial.purpose.in_(("tune", "share")),
                 trial.state != str(TrialState.SKIPPED),
                 trial.backend == contender.backend,
                 trial.algorithm == contender.algorithm,
@@ -182,37 +205,34 @@ class Store:
             if row["environment"] == environment
         ]
 
-    def latest_race(
+    def races(
         self, machine: Machine, protocol: RaceProtocol, problem: Problem
-    ) -> tuple[list[Trial], int]:
-        """The race trials of `problem` in the newest run that timed it comparably, and that run.
+    ) -> Iterator[tuple[int, list[Trial]]]:
+        """The newest `MOST_RACES` runs that timed `problem` comparably, with its race trials.
 
-        No trials and 0 if there is none.
+        The newest first; they are read one after another, as they are asked for.
         """
-        trial, run = schema.trial.c, schema.run.c
-        newest = (
-            select(func.max(trial.run_id))
-            .join_from(schema.trial, schema.run)
-            .join(schema.machine)
-            .join(schema.problem)
+        trial = schema.trial.c
+        query = (
+            _trials(trial.run_id)
             .where(
+                *_comparable(machine, protocol, problem),
                 trial.state == str(TrialState.COMPLETE),
                 trial.purpose == "race",
-                run.protocol_key == rows.comparable_key(protocol),
-                schema.machine.c.key == machine.key(),
-                schema.problem.c.canonical == rows.problem_to_row(problem)["canonical"],
             )
+            .distinct()
+            .order_by(trial.run_id.desc())
+            .limit(MOST_RACES)
         )
         if not self._exists:
-            return [], 0
+            return
         with self._database.reading() as connection:
-            number: int | None = connection.execute(newest).scalar_one()
-        if number is None:
-            return [], 0
-        found = [t for t in self.trials(number) if t.purpose == "race" and t.problem == problem]
-        # Twin layers of a suite race one after the other: only one of those races is comparable.
-        last = (found[-1].suite, found[-1].layer)
-        return [t for t in found if (t.suite, t.layer) == last], number
+            numbers = connection.execute(query).scalars().all()
+        for number in numbers:
+            found = [t for t in self.trials(number, problem) if t.purpose == "race"]
+            # Twin layers race one after the other: only one of those races is comparable.
+            last = (found[-1].suite, found[-1].layer)
+            yield number, [t for t in found if (t.suite, t.layer) == last]
 
     def runs(self) -> list[Run]:
         """Every run, oldest first."""
@@ -231,13 +251,18 @@ class Store:
         runs = self._runs(_runs().where(schema.run.c.id == newest))
         return runs[0] if runs else None
 
-    def trials(self, run: int) -> list[Trial]:
-        """Trials of a run with all their samples, in the order they were recorded."""
+    def trials(self, run: int, problem: Problem | None = None) -> list[Trial]:
+        """Trials of a run, or those of one problem, with all their samples, in recorded order."""
         if not self._exists:
             return []
         trial, sample = schema.trial, schema.sample
         trials = select(trial, schema.problem.c.canonical).join(schema.problem)
         samples = select(sample).join(trial).where(trial.c.run_id == run)
+        if problem is not None:
+            text = rows.problem_to_row(problem)["canonical"]
+            same = select(schema.problem.c.id).where(schema.problem.c.canonical == text)
+            only = trial.c.problem_id == same.scalar_subquery()
+            trials, samples = trials.where(only), samples.where(only)
         with self._database.reading() as connection:
             measurements = _measurements(
                 connection.execute(samples.order_by(sample.c.trial_id, sample.c.position))
@@ -268,6 +293,23 @@ class Store:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _trials(*columns: ColumnElement[Any]) -> Select[Any]:
+    """A query of these columns over trials with their run, machine and problem."""
+    joined = select(*columns).join_from(schema.trial, schema.run)
+    return joined.join(schema.machine).join(schema.problem)
+
+
+def _comparable(
+    machine: Machine, protocol: RaceProtocol, problem: Problem
+) -> tuple[ColumnElement[bool], ...]:
+    """What holds for a trial of `problem` on `machine` under a comparable protocol."""
+    return (
+        schema.run.c.protocol_key == rows.comparable_key(protocol),
+        schema.machine.c.key == machine.key(),
+        schema.problem.c.canonical == rows.problem_to_row(problem)["canonical"],
+    )
 
 
 def open_store(place: str | os.PathLike[str], *, create: bool = True) -> Store:

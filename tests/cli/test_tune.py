@@ -62,6 +62,15 @@ def test_a_search_ends_with_what_was_gained_and_best_prints_it(tmp_path: Path) -
     assert re.search(r"^#define GEMMBENCH_ONE_TILE \d+$", header, re.MULTILINE)
     yaml = call(tmp_path, "best", "tiny.yaml", "--threads", "1", "--format", "yaml").stdout
     assert "- layer: one" in yaml
+    call(tmp_path, "run", "tiny.yaml", "--backend", f"{PLANTED}:Honest", "--threads", "1",
+         "--budget", "1")  # fmt: skip
+    shown = call(tmp_path, "best", "tiny.yaml", "--threads", "1").stdout
+    assert re.search("Not raced beside these winners: .*planted.py:", shown), shown
+    own = ("--backend", f"{PLANTED}:SearchesSoundTiles")
+    again = call(tmp_path, "best", "tiny.yaml", "--threads", "1", "--format", "json", *own)
+    assert json.loads(again.stdout) == data, "a newer run of another backend hides nothing"
+    (tmp_path / "results/gemmbench.db").rename(tmp_path / "results/both.db")
+    done = tune(tmp_path, "SearchesSoundTiles", "--only", "one", "--budget", "3")
     kernel = gemmbench.best(Gemm(8, 8, 64), threads=1, db=tmp_path / "results/gemmbench.db")
     rng = np.random.default_rng(0)
     a = rng.standard_normal((8, 8)).astype(np.float32)
@@ -71,6 +80,22 @@ def test_a_search_ends_with_what_was_gained_and_best_prints_it(tmp_path: Path) -
         kernel(a.astype(np.float64), b)
     with pytest.raises(GemmbenchError, match="got 1 arrays, expected a, b"):
         kernel(a)
+
+
+def test_a_winner_whose_kernel_changed_is_called_stale(tmp_path: Path) -> None:
+    kernel = tmp_path / "kernel.py"
+    kernel.write_text(PLANTED.read_text())
+    backend = ("--backend", f"{kernel}:SearchesSoundTiles")
+    arguments = ("--only", "one", "--budget", "4", "--evaluations", "6")
+    done = call(tmp_path, "tune", "tiny.yaml", *backend, *TUNE, *arguments)
+    assert done.returncode == 0, done.stderr
+    place, problem = tmp_path / "results/gemmbench.db", Gemm(8, 8, 64)
+    gemmbench.best(problem, threads=1, db=place)
+    kernel.write_text(f"{PLANTED.read_text()}\n# changed\n")
+    with pytest.raises(GemmbenchError, match="won run 1, but its kernel or library changed since"):
+        gemmbench.best(problem, threads=1, db=place)
+    assert gemmbench.best(problem, threads=1, db=place, allow_stale=True).run().shape == (8, 64)
+    assert ", stale" in call(tmp_path, "best", "tiny.yaml", "--threads", "1").stdout
 
 
 def test_a_second_search_goes_on_where_the_first_ended(tmp_path: Path) -> None:
@@ -178,6 +203,24 @@ def test_what_cannot_be_drawn_is_refused_before_anything_is_measured(tmp_path: P
     done = tune(tmp_path, "SearchesSoundTiles", "--plot", "nowhere/search.html")
     assert done.returncode == 2
     assert done.stderr.startswith("gemmbench: error: --plot: ")
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("--plot-axes", "tile,unroll"), "--plot-axes: says what to draw, so it needs --plot"),
+        (("--plot", "s.html", "--plot-axes", "tile"), "got 'tile', expected two axes"),
+        (("--plot", "s.html", "--plot-axes", "tiel,unroll"), "an axis 'tiel'. Did you mean 'tile'"),
+    ],
+)
+def test_axes_that_cannot_be_drawn_are_refused_before_anything_is_measured(
+    tmp_path: Path, arguments: tuple[str, ...], error: str
+) -> None:
+    pytest.importorskip("plotly")
+    done = tune(tmp_path, "SearchesSoundTiles", *arguments)
+    assert done.returncode == 2
+    assert error in done.stderr
     assert not (tmp_path / "results").exists()
 
 

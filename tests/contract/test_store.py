@@ -12,7 +12,14 @@ from gemmbench.errors import GemmbenchError
 from gemmbench.machine import Machine
 from gemmbench.measurement import Measurement, Sample
 from gemmbench.problem import Conv2d, Gemm, Linear
-from gemmbench.trial import Contender, Environment, RaceProtocol, Trial, TrialState
+from gemmbench.trial import (
+    FEWEST_EVALUATIONS,
+    Contender,
+    Environment,
+    RaceProtocol,
+    Trial,
+    TrialState,
+)
 from gemmbench_results import schema
 from gemmbench_results.rows import comparable_key
 from gemmbench_results.store import open_store
@@ -141,7 +148,7 @@ trials = st.builds(
     contender=contenders,
     state=st.sampled_from(TrialState),
     reason=words,
-    purpose=st.sampled_from(["race", "tune"]),
+    purpose=st.sampled_from(["race", "tune", "share"]),
     threads=st.integers(1, 512),
     library=words,
     source_hash=words,
@@ -300,7 +307,7 @@ def test_view_latest_has_the_newest_trial_of_each_contender(store):
 
 
 def searched(**changes):
-    return replace(COMPLETE, purpose="tune", **changes)
+    return replace(COMPLETE, **{"purpose": "tune", **changes})
 
 
 def test_evaluations_come_back_by_kernel_with_whether_they_were_measured_here(store):
@@ -325,6 +332,41 @@ def test_evaluations_come_back_by_kernel_with_whether_they_were_measured_here(st
     assert all(dict(e.config) == dict(COMPLETE.contender.config) for e in found)
 
 
+def test_evaluations_tell_what_was_measured_in_one_go_and_what_timed_out(store):
+    first, second = begin(store), begin(store)
+    hung = {"state": TrialState.FAILED, "measurement": Measurement()}
+    store.record(first, searched())
+    store.record(first, searched(reason="timed out after 20 s", **hung))
+    store.record(first, searched(reason="exited with code 1", **hung))
+    store.record(first, searched(purpose="share"))
+    store.record(first, searched(layer="twin"))
+    store.record(second, searched())
+    found = store.evaluations(MACHINE, PROTOCOL, COMPLETE.contender)
+    assert [one.timed_out for one in found] == [False, True, False, False, False, False]
+    moments = [one.moment for one in found]
+    assert moments[0] == moments[1] == moments[2]
+    assert len(set(moments)) == 4
+
+
+def test_a_default_that_a_search_could_not_beat_is_the_stored_winner(store):
+    run = begin(store)
+    default = replace(COMPLETE.contender, config={"mr": 4}, tuned=False)
+    for _ in range(FEWEST_EVALUATIONS - 1):
+        store.record(run, searched())
+    store.record(run, replace(COMPLETE, contender=default))
+    assert best(store) is None, "so few configs are no search"
+    store.record(run, searched())
+    assert best(store) == {"mr": 4}
+    store.record(begin(store), replace(COMPLETE, contender=default))  # a race without a search
+    tuned = replace(COMPLETE.contender, config={"mr": 6})
+    newest = begin(store)
+    store.record(newest, replace(COMPLETE, contender=tuned))
+    assert best(store) == {"mr": 6}
+    faster = Measurement((Sample(0.001, 10, 0, 0),))
+    store.record(newest, replace(COMPLETE, contender=default, measurement=faster))
+    assert best(store) == {"mr": 4}, "it beat the tuned config beside it"
+
+
 def test_evaluations_under_another_environment_are_another_kernels(store):
     other = replace(COMPLETE.contender, environment=Environment("/python", (("A", "1"),)))
     store.record(begin(store), searched(contender=other))
@@ -332,9 +374,10 @@ def test_evaluations_under_another_environment_are_another_kernels(store):
     assert len(store.evaluations(MACHINE, PROTOCOL, other)) == 1
 
 
-def test_the_newest_comparable_race_of_a_problem_is_found(store):
-    assert store.latest_race(MACHINE, PROTOCOL, CONV) == ([], 0)
-    store.record(begin(store), COMPLETE)
+def test_the_comparable_races_of_a_problem_come_the_newest_first(store):
+    assert list(store.races(MACHINE, PROTOCOL, CONV)) == []
+    first = begin(store)
+    store.record(first, COMPLETE)
     second = begin(store)
     store.record(second, replace(COMPLETE, layer="twin"))  # another layer, another race
     store.record(second, replace(COMPLETE, layer="again"))
@@ -344,9 +387,10 @@ def test_the_newest_comparable_race_of_a_problem_is_found(store):
     store.record(begin(store), replace(COMPLETE, state=TrialState.WRONG))
     elsewhere = store.begin("run", replace(MACHINE, cpu="Another CPU"), PROTOCOL, 0)
     store.record(elsewhere, COMPLETE)
-    trials, run = store.latest_race(MACHINE, PROTOCOL, CONV)
-    assert run == second
-    assert [trial.layer for trial in trials] == ["again"]
+    races = list(store.races(MACHINE, PROTOCOL, CONV))
+    assert [run for run, _ in races] == [second, first]
+    assert [[trial.layer for trial in trials] for _, trials in races] == [["again"], ["conv2"]]
+    assert races[1][1][0].measurement == COMPLETE.measurement
 
 
 def test_of_several_tuned_configs_raced_together_the_fastest_is_the_stored_winner(store):

@@ -77,3 +77,25 @@ def test_many_configs_are_added_one_by_one(monkeypatch) -> None:
     found = choose(evaluations(TABLE), PROBLEMS, 3)
     assert found is not None
     assert found.slowdowns == pytest.approx((1.0, 1.0, 1.0))
+
+
+def test_times_of_two_days_are_brought_to_one_pace_before_they_are_compared() -> None:
+    """The machine was ten times as slow when config 1 was measured beside config 0."""
+    slow = [
+        Evaluation(PROBLEMS[0], {"mr": mr}, seconds, "x", "m", here=True, moment="slow")
+        for mr, seconds in ((0, 20.0), (1, 10.0))
+    ]
+    quick = Evaluation(PROBLEMS[0], {"mr": 0}, 2.0, "x", "m", here=True, moment="quick")
+    for order in ([*slow, quick], [quick, *slow]):
+        found = choose(order, PROBLEMS[:1], 1)
+        assert found is not None
+        assert found.configs == ({"mr": 1},)
+        assert leaders(order, PROBLEMS[:1]) == [{"mr": 1}, {"mr": 0}]
+
+
+def test_of_two_that_serve_as_many_layers_the_faster_is_taken_and_the_rest_is_not_served() -> None:
+    found = choose(evaluations([[1.0, 0, 1.0], [3.0, 2.0, 0]]), PROBLEMS, 1)
+    assert found is not None
+    assert found.configs == ({"mr": 0},)
+    assert found.slowdowns == (1.0, inf, 1.0)
+    assert found.mean_slowdown() == 1.0, "over the layers that are served"

@@ -52,6 +52,22 @@ def test_csv_is_a_space_with_times(tmp_path: Path) -> None:
     assert_is_the_example(recorded)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeff" + CSV,
+        CSV + "\n",
+        CSV + "\n  \n\n",
+        CSV.replace("16,rows,1,\n", "16,rows,1,nan\n"),
+        CSV.replace("16,rows,1,\n", "16,rows,1, NaN\n"),
+        CSV.replace("\n", "\r\n"),
+    ],
+    ids=["byte order mark", "blank line", "blank lines", "nan", "NaN", "carriage returns"],
+)
+def test_csv_as_other_programs_write_it_is_read_too(tmp_path: Path, text: str) -> None:
+    assert_is_the_example(load(tmp_path, text))
+
+
 def test_a_kernel_tuner_cache_is_a_space_with_times(tmp_path: Path) -> None:
     assert_is_the_example(load(tmp_path, json.dumps(cache()), "some.json"))
 

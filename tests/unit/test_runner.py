@@ -1,5 +1,6 @@
 """What `run` decides: who enters, what is reused, what ends the run. Real workers, tiny layers."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from gemmbench.problem import Conv2d, Gemm, Problem
 from gemmbench.runner import (
     SECONDS_PER_LAYER,
     Outcome,
+    Runner,
     RunOptions,
     budget_seconds,
     check_memory,
@@ -223,3 +225,24 @@ def test_an_unknown_strategy_is_bad_input_before_anything_is_written() -> None:
     with pytest.raises(GemmbenchError, match="--strategy: 'magic' is unknown"):
         run(suite(Gemm(8, 8, 64)), tune_options(strategy="magic"), memory)
     assert memory.begun == 0
+
+
+def test_leaders_are_tried_on_other_layers_only_while_there_is_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = suite(Gemm(8, 8, 64), Gemm(8, 8, 128))
+    layers = [(own, layer) for layer in own.layers]
+    machine = detect_machine()
+    runner = Runner(tune_options(), PROTOCOL, machine, Memory(), Silent(), Outcome(1))
+    runner.roofs["float32"] = None  # it needs no roof
+    given: list[float] = []
+    monkeypatch.setattr(
+        Runner,
+        "share_leaders",
+        lambda self, race, spec, problems: given.append(race.limits.seconds),
+    )
+    runner.share(layers, [layer.problem for layer in own.layers], time.monotonic() - 1)
+    assert given == []
+    runner.share(layers, [layer.problem for layer in own.layers], time.monotonic() + 1000)
+    first, second = given
+    assert first <= 500 < second <= 1000, "the first layer gets half, the second what is left"

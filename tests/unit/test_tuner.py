@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from gemmbench.backend import Location
 from gemmbench.link import RequestError, WorkerLostError
@@ -255,7 +256,64 @@ def test_each_hang_shortens_the_wait_for_the_next(tmp_path: Path) -> None:
     kernels.pace = hang  # type: ignore[method-assign]
     tuner = make_tuner(tmp_path, kernels, seconds=1000.0, timeout=40.0)
     tuner.run()
-    assert waited[:5] == [40.0, 20.0, 10.0, 5.0, 5.0]
+    assert waited[:5] == pytest.approx([40.0, 20.0, 10.0, 5.0, 5.0], abs=0.1)
+
+
+def test_the_wait_grows_again_while_configs_pass(tmp_path: Path) -> None:
+    kernels = Kernels()
+    waited: list[float] = []
+
+    def hang(config: Config) -> float:
+        if int(config["mr"]) == 6 and int(config["nv"]) == 1 + len(waited):
+            waited.append(tuner.race.limits.timeout)
+            kernels.now += waited[-1]
+            raise WorkerLostError("timed out")
+        return 2.0
+
+    kernels.pace = hang  # type: ignore[method-assign]
+    tuner = make_tuner(tmp_path, kernels, seconds=1000.0, timeout=40.0)
+    tuner.strategy = FixedOrder(SearchSpace(SPACE.axes, SPACE.default), None)
+    first = [{"mr": 6, "nv": 1}, *[{"mr": mr, "nv": 1} for mr in range(1, 6)]]
+    tuner.visit([*first, {"mr": 6, "nv": 2}, *[{"mr": mr, "nv": 2} for mr in range(1, 6)] * 8])
+    assert waited[0] == 40.0
+    assert 20.0 < waited[1] < 40.0, "some of the wait was earned back"
+    assert tuner.race.limits.timeout == 40.0, "and in the end all of it, but no more"
+
+
+def test_a_default_that_wins_is_not_called_tuned(tmp_path: Path) -> None:
+    kernels = Kernels()
+    trials: list[Trial] = []
+    tuner = make_tuner(tmp_path, kernels, on_trial=trials.append)
+    tuner.run()
+    tuned = {tuple(t.contender.config.values()): t.contender.tuned for t in trials}
+    default = tuple(SPACE.default.values())
+    assert tuned.pop(default) is False
+    assert set(tuned.values()) == {True}
+
+
+def test_stored_times_without_the_default_are_scaled_by_the_fastest_of_them(
+    tmp_path: Path,
+) -> None:
+    kernels = Kernels()
+    stored = [(dict(c), kernels.pace(c) / 2) for c in SPACE if dict(c) != SPACE.default]
+    tuner = make_tuner(tmp_path, kernels, evaluations=2, stored=stored)
+    tuner.run()
+    known = {tuple(config.values()): seconds for config, seconds in tuner.results}
+    for config, _ in stored:
+        assert abs(known[tuple(config.values())] / kernels.pace(config) - 1) < 0.01  # type: ignore[operator]
+
+
+def test_stored_times_that_nothing_links_to_today_are_left_out(tmp_path: Path) -> None:
+    kernels = Kernels()
+    kernels.faults[6, "prepare"] = RequestError("does not compile any more")
+    stored = [({"mr": 6, "nv": 1}, 0.001), ({"mr": 5, "nv": 1}, 0.002), ({"mr": 4, "nv": 1}, None)]
+    tuner = make_tuner(tmp_path, kernels, evaluations=2, stored=stored)
+    tuner.run()
+    assert {config["mr"]: seconds for config, seconds in tuner.results if config["nv"] == 1} == {
+        2: tuner.results[0][1],
+        6: None,
+        4: None,
+    }
 
 
 def test_finalists_that_stay_close_are_measured_until_the_time_is_up(tmp_path: Path) -> None:

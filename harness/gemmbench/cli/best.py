@@ -10,9 +10,12 @@ from gemmbench.cli.suite import SuiteName
 from gemmbench.errors import GemmbenchError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gemmbench.cli.measuring import Asked
     from gemmbench.machine import Machine
-    from gemmbench.trial import RaceProtocol, Trial
+    from gemmbench.suite import Layer
+    from gemmbench.trial import RaceProtocol
     from gemmbench_results.report.winners import Winner
     from gemmbench_results.store import Store
 
@@ -74,8 +77,9 @@ def best(
 ) -> int:
     """Print the stored winner of each of SUITE's layers on this machine, with its config.
 
-    The newest race of a layer counts: times of different days are never compared. A winner whose
-    kernel changed since is marked stale.
+    The newest race of a layer counts. Who raced only earlier is compared through what ran
+    unchanged in both races, for times of different days are not comparable; who shares no race
+    is named. A winner whose kernel changed since is marked stale.
     """
     from gemmbench.cli.measuring import what_is_asked
     from gemmbench_results.report import winners as report
@@ -98,11 +102,10 @@ def best(
         found = [
             winner
             for layer in loaded.layers
-            for trials, run in [store.latest_race(asked.machine, asked.protocol, layer.problem)]
-            if (winner := winner_of(layer.name, trials, run, weights, backend)) is not None
+            if (winner := winner_of(layer, store, asked, weights, backend)) is not None
         ]
         if portfolio is not None and found:
-            click.echo(portfolio_text(store, asked, found, portfolio))
+            click.echo(portfolio_text(store, asked, loaded.layers, found, portfolio))
             return 0
     if not found:
         raise GemmbenchError(
@@ -120,66 +123,41 @@ def best(
     return 0
 
 
-def portfolio_text(store: "Store", asked: "Asked", winners: "list[Winner]", count: int) -> str:
+def portfolio_text(
+    store: "Store", asked: "Asked", layers: "Sequence[Layer]", winners: "list[Winner]", count: int
+) -> str:
     """For each kernel that was tuned, the configs to carry and which layers each serves."""
     from gemmbench.tune.portfolio import choose
+    from gemmbench_results.report.portfolio import portfolio_lines
 
-    layers = {winner.trial.problem: winner.layer for winner in winners}
-    kernels = {
-        winner.trial.contender.label(): winner.trial
-        for winner in winners
-        if winner.trial.contender.config
-    }
+    kernels = {w.trial.contender.label(): w.trial for w in winners if w.trial.contender.config}
+    problems = list(dict.fromkeys(layer.problem for layer in layers))
     lines = []
     for label, trial in kernels.items():
         evaluations = [
             one
             for one in store.evaluations(asked.machine, asked.protocol, trial.contender)
-            if one.here and one.source_hash == trial.source_hash and one.problem in layers
+            if one.here and one.source_hash == trial.source_hash
         ]
-        problems = list(dict.fromkeys(one.problem for one in evaluations))
-        found = choose(evaluations, problems, count) if problems else None
-        if found is None:
-            lines.append(f"{label}: not every layer was searched. Run 'gemmbench tune' with it.")
-            continue
-        lines.append(
-            f"{label}: {len(found.configs)} of its configs serve {len(problems)} layers at "
-            f"{found.mean_slowdown():.2f} times their own best in the geometric mean"
-        )
-        for at, config in enumerate(found.configs):
-            served = [
-                f"{layers[problem]} ({slowdown:.2f})"
-                for problem, by, slowdown in zip(
-                    problems, found.serves, found.slowdowns, strict=True
-                )
-                if by == at
-            ]
-            shown = " ".join(f"{name}={value}" for name, value in config.items())
-            lines.append(f"  {shown}: {', '.join(served) or 'none'}")
+        timed = {one.problem for one in evaluations if one.seconds is not None}
+        searched = [problem for problem in problems if problem in timed]
+        found = choose(evaluations, searched, count) if searched else None
+        lines += portfolio_lines(label, found, searched, layers)
     return "\n".join(lines) or "No winner among these layers has anything to tune."
 
 
 def winner_of(
-    layer: str, trials: "list[Trial]", run: int, weights: str, backend: str | None
+    layer: "Layer", store: "Store", asked: "Asked", weights: str, backend: str | None
 ) -> "Winner | None":
-    """The leader of one race among the contenders asked for; None if none of them was timed."""
-    from gemmbench.ranking import rank
-    from gemmbench.stats import judge
+    """The stored winner of `layer` among the contenders asked for; None if none was timed."""
+    from gemmbench.champion import champion
     from gemmbench_results.report.winners import Winner
 
-    raced = [
-        trial
-        for trial in trials
-        if trial.contender.weights == weights and backend in (None, trial.contender.backend)
-    ]
-    for verdict in rank(raced):
-        if verdict.leaders:
-            first = raced[verdict.leaders[0]]
-            label = first.contender.label()  # whose configs raced each other too
-            own = [t.measurement for t in raced if t.contender.label() == label]
-            kind = judge(own).kind if verdict.kind == "winner" else verdict.kind
-            return Winner(layer, first, kind, run)
-    return None
+    races = store.races(asked.machine, asked.protocol, layer.problem)
+    found = champion(races, weights, backend)
+    if found is None:
+        return None
+    return Winner(layer.name, found.trial, found.verdict, found.run, found.unraced)
 
 
 def marked(winners: "list[Winner]", machine: "Machine", protocol: "RaceProtocol") -> "list[Winner]":

@@ -15,6 +15,8 @@ from gemmbench.cli.suite import SuiteName
 from gemmbench.errors import GemmbenchError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gemmbench.runner import Outcome, RunOptions
     from gemmbench.space import SearchSpace
     from gemmbench.suite import Suite
@@ -141,7 +143,7 @@ def tune(
     )
     if dry_run:
         return print_spaces(asked, options)
-    axes = tuple(plot_axes.split(",")) if plot_axes else None
+    axes = checked_axes(plot_axes, plot, asked, options) if plot_axes else None
     return tune_and_print(asked, options, db, json_to, quiet, plot, axes)
 
 
@@ -213,7 +215,7 @@ def report(suites: "list[Suite]", outcome: "Outcome", database: str) -> str:
         trials = [trial for trial in outcome.trials if trial.suite == suite.name]
         parts.append(f"{suite.name}: {suite.description}")
         parts.append(trial_table(trials, verdicts_by_layer(trials)))
-        parts.append("\n".join(gain_sentences(trials)))
+        parts.append("\n".join(gain_sentences(trials, outcome.searched)))
     parts.append(
         f"{outcome.evaluations} configs measured; every sample is in {database} "
         f"(run {outcome.run})."
@@ -221,8 +223,38 @@ def report(suites: "list[Suite]", outcome: "Outcome", database: str) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+def checked_axes(
+    given: str, plot: Path | None, asked: Asked, options: "RunOptions"
+) -> tuple[str, str]:
+    """The two axes of the heat maps. Raises GemmbenchError unless some space has both."""
+    from gemmbench.errors import did_you_mean
+
+    if plot is None:
+        raise GemmbenchError("--plot-axes: says what to draw, so it needs --plot FILE.html.")
+    names = tuple(name.strip() for name in given.split(","))
+    if len(names) != 2 or names[0] == names[1]:
+        raise GemmbenchError(f"--plot-axes: got {given!r}, expected two axes such as mr,kc.")
+    spaces = [space for _, space in offered_spaces(asked, options)]
+    known = list(dict.fromkeys(axis.name for space in spaces for axis in space.axes))
+    for name in names:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise GemmbenchError(f"--plot-axes: no space here has an axis {name!r}.{hint}")
+    return names[0], names[1]
+
+
 def print_spaces(asked: Asked, options: "RunOptions") -> int:
     """Print what there is to search, and why combinations are left out; always 0."""
+    for name, space in offered_spaces(asked, options):
+        click.echo(f"{name}: {space_text(space)}\n")
+    return 0
+
+
+def offered_spaces(asked: Asked, options: "RunOptions") -> "Iterator[tuple[str, SearchSpace]]":
+    """Each space that would be searched, with the layer's and the contender's names.
+
+    Says on stderr where a backend cannot be asked.
+    """
     from gemmbench.race import Limits
     from gemmbench.runner import NoOfferError, describe
     from gemmbench.space import space_from_data
@@ -239,9 +271,10 @@ def print_spaces(asked: Asked, options: "RunOptions") -> int:
             wanted = not options.algorithms or offer["algorithm"] in options.algorithms
             space = options.space or (offer["space"] and space_from_data(offer["space"]))
             if space and wanted and offer["weights"] in options.weights:
-                name = f"{spec} {offer['algorithm']} {offer['weights']}"
-                click.echo(f"{suite} {layer.name}: {name}: {space_text(space)}\n")
-    return 0
+                yield (
+                    f"{suite} {layer.name}: {spec} {offer['algorithm']} {offer['weights']}",
+                    space,
+                )
 
 
 def space_text(space: "SearchSpace") -> str:

@@ -26,6 +26,8 @@ FEW = 60  # measurements up to which the kernel is learned anew every
 LEARN_EVERY = (5, 15)  # measurements, and from then on
 LEARN_UNTIL = 256  # measurements; after so many the kernel is known
 LEARN_FROM = 128  # measurements at most: half of them the best, the others drawn
+USED = 512  # measurements that predictions rest on once there are more than
+MOST_USED = 640  # of them, for time and memory: half the best, the others far from each other
 
 
 class BayesianSearch:
@@ -44,11 +46,15 @@ class BayesianSearch:
         self._free = np.ones(len(self._listing), np.bool_)
         self._numbers: list[int] = []  # of the configs told, in that order
         self._seconds: list[float] = []  # NaN where it failed
+        self._used: list[int] = []  # places of the measurements that predictions rest on
+        self._seen = 0  # measurements that were considered for that
         self._learned = 0  # measurements when the kernel was learned last
         self._first_results = START_INFORMED if known else START
         default = self._listing.number(space.default) or 0
         self._start = [default, *known.seeds] if known else [default]
-        self._start = self._far_apart(self._start, self._first_results)
+        count = len(self._listing)
+        pool = self._rng.choice(count, min(count, START_POOL), replace=False)
+        self._start = self._far_apart(self._start, self._first_results, pool)
 
     def ask(self) -> Config | None:
         """The config with the most expected improvement among those that remain."""
@@ -82,19 +88,40 @@ class BayesianSearch:
         if values is None:
             return int(self._rng.choice(remaining))
         self._update(values)
-        mean, deviation = self._surrogate.predict(values)
+        mean, deviation = self._surrogate.predict(values[self._used])
         gain = expected_improvement(mean[remaining], deviation[remaining], float(values.min()))
         return int(remaining[self._rng.choice(np.flatnonzero(gain == gain.max()))])
 
     def _update(self, values: Array) -> None:
         """Take the new measurements into the model, and learn its kernel when that is due."""
         done = len(self._numbers)
+        self._used += range(self._seen, done)
+        self._seen = done
+        too_many = len(self._used) > MOST_USED
+        if too_many:
+            self._used = self._telling(values)
+        numbers = [self._numbers[place] for place in self._used]
         due = LEARN_EVERY[done >= FEW]
         if not self._learned or (done - self._learned >= due and done <= LEARN_UNTIL):
-            self._surrogate.fit(self._numbers, values, self._instructive(values))
+            used = values[self._used]
+            self._surrogate.fit(numbers, used, self._instructive(used))
             self._learned = done
-        for number in self._numbers[self._surrogate.count :]:
+        elif too_many:
+            self._surrogate.condition(numbers)
+        for number in numbers[self._surrogate.count :]:
             self._surrogate.add(number)
+
+    def _telling(self, values: Array) -> list[int]:
+        """Places of the best measurements, and of others that lie far from those and each other.
+
+        Near the best the model has to be exact; elsewhere a sparse net shows that little is there.
+        """
+        numbers = np.array(self._numbers)
+        order = np.argsort(values, kind="stable")
+        best = order[: USED // 2]
+        chosen = [int(numbers[place]) for place in best]
+        kept = set(self._far_apart(chosen, USED, numbers[order[USED // 2 :]]))
+        return [place for place, number in enumerate(self._numbers) if number in kept]
 
     def _instructive(self, values: Array) -> NDArray[np.intp]:
         """Places of the measurements that the kernel is learned from."""
@@ -104,13 +131,11 @@ class BayesianSearch:
         best, others = order[: LEARN_FROM // 2], order[LEARN_FROM // 2 :]
         return np.sort([*best, *self._rng.choice(others, LEARN_FROM - len(best), replace=False)])
 
-    def _far_apart(self, first: Sequence[int], most: int) -> list[int]:
-        """`first` and others, each as far as possible from those before it."""
-        count = len(self._listing)
-        pool = self._rng.choice(count, min(count, START_POOL), replace=False)
+    def _far_apart(self, first: Sequence[int], most: int, pool: NDArray[np.intp]) -> list[int]:
+        """`first` and up to `most` with others of `pool`, each far from those before it."""
         chosen = list(dict.fromkeys(first))
         nearest = np.min([self._distances(pool, number) for number in chosen], axis=0)
-        while len(chosen) < min(most, count):
+        while len(chosen) < min(most, len(self._listing)):
             chosen.append(int(pool[nearest.argmax()]))
             nearest = np.minimum(nearest, self._distances(pool, chosen[-1]))
         return chosen

@@ -39,7 +39,9 @@ def guess(
     """The guess from `sources`, the most alike first; None if they say nothing."""
     trends: list[Array] = []
     ranked: list[list[int]] = []
-    for source in sources[:SOURCES]:
+    for source in sources:
+        if len(trends) == SOURCES:
+            break
         numbers, seconds = _here(listing, default, found, _instructive(source))
         values = standardised(seconds)
         if values is None or np.isfinite(seconds).sum() < FEWEST:

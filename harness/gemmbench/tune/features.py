@@ -4,8 +4,7 @@ An axis has few values, so each notion of near is one small table, and the dista
 is a weighted sum over tables. How much each counts is learned by the surrogate. Ordered values
 are near in the logarithm. Integers that are not all powers of two get a second table, of their
 number of trailing zero bits, because 96 behaves like 64 and 160 rather than like 95 and 97: what
-matters is whether a vector, a warp or a cache line divides it. A tile size that cuts up a
-known length gets one more, of how much of the last tile is wasted. Categories are equal or not.
+matters is whether a vector, a warp or a cache line divides it. Categories are equal or not.
 """
 
 from collections.abc import Sequence
@@ -27,7 +26,7 @@ class Coordinate:
     """One notion of near on one axis: `squared[i, j]` of values i and j, at most 1."""
 
     axis: int
-    kind: Literal["size", "alignment", "waste", "sameness"]
+    kind: Literal["size", "alignment", "sameness"]
     squared: Table
 
 
@@ -48,10 +47,6 @@ def _of_axis(at: int, axis: Axis) -> list[Coordinate]:
     found = [Coordinate(at, "size", _differences(_sizes(numbers)))]
     if _has_alignment(numbers):
         found.append(Coordinate(at, "alignment", _differences(trailing_zero_bits(numbers))))
-    if axis.extent:
-        waste = np.ceil(axis.extent / numbers) * numbers / axis.extent
-        if np.ptp(waste) > 0:
-            found.append(Coordinate(at, "waste", _differences(np.log2(waste))))
     return found
 
 

@@ -1,15 +1,24 @@
-"""Which stored evaluations are results of this very search, and which only resemble it."""
+"""Which stored evaluations are results of this very search, and which only resemble it.
 
+A machine's pace differs from one search to the next, so what several of them measured is brought
+to the pace of the newest by the configs that both know, never by anything else.
+"""
+
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import log2
+from dataclasses import dataclass, replace
+from math import exp, log, log2
+from statistics import median
 
 from gemmbench.problem import Problem
 from gemmbench.space import Config
 from gemmbench.trial import Evaluation
 from gemmbench.tune.evidence import Source
 
+TIME_OUTS = 2  # of a config, before it counts as one that hangs: once may be the machine's doing
+
 Result = tuple[Config, float | None]
+Group = tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,27 +32,96 @@ class Memory:
 def recall(evaluations: Sequence[Evaluation], problem: Problem, source_hash: str) -> Memory:
     """`evaluations`, oldest first, as they bear on `problem` and the kernel's present source.
 
-    The newest result of a config counts. Of other problems, those of the same kind and type of
-    elements are sources: this machine's before others', the present source's before older ones',
-    then the nearest shape.
+    The newest result of a config counts, at the pace of the newest search. Of other problems,
+    those of the same kind and type of elements are sources: this machine's before others', the
+    present source's before older ones', then the nearest shape. Results of this problem that no
+    config links to the newest ones are a source too.
     """
-    groups: dict[tuple[object, ...], dict[str, Result]] = {}
-    examples: dict[tuple[object, ...], Evaluation] = {}
+    groups: dict[Group, list[Evaluation]] = {}
     for one in evaluations:
         if one.problem.kind == problem.kind and one.problem.dtype == problem.dtype:
             group = (one.problem, one.here, one.machine, one.source_hash)
-            examples[group] = one
-            found = groups.setdefault(group, {})
-            name = repr(sorted(one.config.items()))
-            found.pop(name, None)
-            found[name] = (one.config, one.seconds)
-    own = next((g for g, one in examples.items() if _is_this(one, problem, source_hash)), None)
-    others = sorted(
-        (group for group in groups if group != own),
-        key=lambda group: _unlikeness(examples[group], problem, source_hash),
-    )
-    stored = tuple(groups[own].values()) if own else ()
-    return Memory(stored, tuple(tuple(groups[group].values()) for group in others))
+            groups.setdefault(group, []).append(one)
+    stored: tuple[Result, ...] = ()
+    sources: list[tuple[tuple[bool, bool, float], Source]] = []
+    for found in groups.values():
+        linked, apart = at_one_pace(found)
+        if _is_this(found[0], problem, source_hash):
+            stored = _results(linked)
+        else:
+            sources.append((_unlikeness(found[0], problem, source_hash), _results(linked)))
+        while apart:
+            linked, apart = at_one_pace(apart)
+            sources.append((_unlikeness(found[0], problem, source_hash), _results(linked)))
+    sources.sort(key=lambda source: source[0])
+    return Memory(stored, tuple(source for _, source in sources))
+
+
+def at_one_pace(
+    evaluations: Sequence[Evaluation],
+) -> tuple[list[Evaluation], list[Evaluation]]:
+    """One evaluation a config as if all were measured in the newest moment, and those left over.
+
+    `evaluations`, oldest first, are one kernel's on one problem and machine. The seconds of a
+    moment are scaled by the median ratio over the configs that newer moments measured too; left
+    over is what has none in common. A time-out counts from the second one on.
+    """
+    moments = _by_moment(evaluations)
+    newest = moments.pop()
+    linked, apart = newest, moments
+    found = True
+    while found:
+        found = False
+        for moment in reversed(apart):
+            pace = _pace(linked, moment)
+            if pace is not None:
+                linked |= {
+                    name: replace(one, seconds=None if one.seconds is None else pace * one.seconds)
+                    for name, one in moment.items()
+                    if name not in linked
+                }
+                apart = [other for other in apart if other is not moment]
+                found = True
+                break
+    return list(linked.values()), [one for moment in apart for one in moment.values()]
+
+
+def _by_moment(evaluations: Sequence[Evaluation]) -> list[dict[str, Evaluation]]:
+    """The evaluations that count by moment and config, oldest moment first."""
+    names = [config_name(one.config) for one in evaluations]
+    hung = Counter(n for n, one in zip(names, evaluations, strict=True) if one.timed_out)
+    moments: dict[str, dict[str, Evaluation]] = {}
+    for name, one in zip(names, evaluations, strict=True):
+        moment = moments.setdefault(one.moment, {})
+        if not one.timed_out or hung[name] >= TIME_OUTS:
+            moment.pop(name, None)
+            moment[name] = one
+    return list(moments.values())
+
+
+def _pace(newer: dict[str, Evaluation], older: dict[str, Evaluation]) -> float | None:
+    """By what the seconds of `older` are multiplied; None where nothing links the two.
+
+    Failures need no scale: a moment that holds nothing else is linked to every other.
+    """
+    timed = {name: one.seconds for name, one in older.items() if one.seconds is not None}
+    ratios = [
+        log(seconds / timed[name])
+        for name, one in newer.items()
+        if name in timed and (seconds := one.seconds) is not None
+    ]
+    if not timed or all(one.seconds is None for one in newer.values()):
+        return 1.0
+    return exp(median(ratios)) if ratios else None
+
+
+def config_name(config: Config) -> str:
+    """Equal for equal configs, whatever the order of their axes."""
+    return repr(sorted(config.items()))
+
+
+def _results(evaluations: Sequence[Evaluation]) -> tuple[Result, ...]:
+    return tuple((one.config, one.seconds) for one in evaluations)
 
 
 def _is_this(one: Evaluation, problem: Problem, source_hash: str) -> bool:

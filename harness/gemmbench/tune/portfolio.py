@@ -8,6 +8,7 @@ from math import comb, exp, inf, log
 from gemmbench.problem import Problem
 from gemmbench.space import Config
 from gemmbench.trial import Evaluation
+from gemmbench.tune.memory import at_one_pace, config_name
 
 EXACT = 50_000  # choices up to which all are compared; beyond it one config after another is added
 LEADERS = 3  # of each layer that are worth measuring on the others
@@ -18,12 +19,12 @@ class Portfolio:
     """Some configs, and how far each layer is from its own best with the best of them."""
 
     configs: tuple[Config, ...]
-    slowdowns: tuple[float, ...]  # by layer: 1.0 is as fast as its best, inf is not served
+    slowdowns: tuple[float, ...]  # by layer: 1.0 is as fast as its best, inf if not measured there
     serves: tuple[int, ...]  # by layer: which of the configs
 
     def mean_slowdown(self) -> float:
-        """The geometric mean over layers."""
-        logs = [log(slowdown) for slowdown in self.slowdowns]
+        """The geometric mean over the layers that are served; at least one is."""
+        logs = [log(slowdown) for slowdown in self.slowdowns if slowdown < inf]
         return exp(sum(logs) / len(logs))
 
 
@@ -31,9 +32,9 @@ def leaders(evaluations: Sequence[Evaluation], problems: Sequence[Problem]) -> l
     """The fastest few of each problem, none twice."""
     found: dict[str, Config] = {}
     for problem in problems:
-        results = [e for e in evaluations if e.problem == problem and e.seconds is not None]
-        for one in sorted(results, key=lambda e: e.seconds or inf)[:LEADERS]:
-            found.setdefault(_name(one.config), one.config)
+        timed = [one for one in _on(problem, evaluations) if one.seconds is not None]
+        for one in sorted(timed, key=lambda e: e.seconds or inf)[:LEADERS]:
+            found.setdefault(config_name(one.config), one.config)
     return list(found.values())
 
 
@@ -42,14 +43,18 @@ def choose(
 ) -> Portfolio | None:
     """The `count` configs that serve `problems` with the least slowdown in the geometric mean.
 
-    Only configs measured on a problem can serve it. None where a problem was never measured.
+    `evaluations`, oldest first, are one kernel's on one machine; each problem's count at the pace
+    of its newest. Only configs measured on a problem can serve it. None where a problem was never
+    measured.
     """
-    configs = {_name(e.config): e.config for e in evaluations}
-    logs = {name: [inf] * len(problems) for name in configs}
-    for one in evaluations:
-        for at, problem in enumerate(problems):
-            if one.problem == problem and one.seconds is not None:
-                logs[_name(one.config)][at] = log(one.seconds)
+    configs: dict[str, Config] = {}
+    logs: dict[str, list[float]] = {}
+    for at, problem in enumerate(problems):
+        for one in _on(problem, evaluations):
+            name = config_name(one.config)
+            configs[name] = one.config
+            row = logs.setdefault(name, [inf] * len(problems))
+            row[at] = inf if one.seconds is None else log(one.seconds)
     best = [min((row[at] for row in logs.values()), default=inf) for at in range(len(problems))]
     if inf in best:
         return None
@@ -61,6 +66,12 @@ def choose(
     serves = [min(range(len(names)), key=lambda i: rows[names[i]][at]) for at in range(len(best))]
     slowdowns = [exp(rows[names[i]][at]) for at, i in enumerate(serves)]
     return Portfolio(tuple(configs[name] for name in names), tuple(slowdowns), tuple(serves))
+
+
+def _on(problem: Problem, evaluations: Sequence[Evaluation]) -> list[Evaluation]:
+    """What was measured on `problem`, as if all in its newest moment; [] without any."""
+    own = [one for one in evaluations if one.problem == problem]
+    return at_one_pace(own)[0] if own else []
 
 
 def _cheapest(rows: dict[str, list[float]], count: int) -> list[str]:
@@ -78,7 +89,3 @@ def _cheapest(rows: dict[str, list[float]], count: int) -> list[str]:
         others = [name for name in rows if name not in chosen]
         chosen.append(min(others, key=lambda name: cost([*chosen, name])))
     return chosen
-
-
-def _name(config: Config) -> str:
-    return repr(sorted(config.items()))

@@ -19,7 +19,7 @@ from gemmbench.space import Rows
 from gemmbench.tune.features import Coordinate
 
 SHORTEST, LONGEST = np.log(0.05), np.log(20.0)  # length scales, in spans of an axis
-LENGTH_SPREAD = {"size": 0.7, "alignment": 1.0, "waste": 1.0, "sameness": 1.0}  # of their log
+LENGTH_SPREAD = {"size": 0.7, "alignment": 1.0, "sameness": 1.0}  # of their log
 SIGNAL_SPREAD = 1.0
 LENGTH = 0.0
 NOISE, NOISE_SPREAD = np.log(0.01), 1.0  # of standardised log seconds: about 10 % of their spread
@@ -78,7 +78,7 @@ class Surrogate:
         )  # fmt: skip
         if np.isfinite(found.fun):
             self._theta = found.x
-        self._condition(measured)
+        self.condition(measured)
 
     def add(self, number: int) -> None:
         """Take one more measurement into account, the kernel unchanged."""
@@ -100,8 +100,8 @@ class Surrogate:
         mean = weights.astype(np.float32) @ self._half[:done]
         return mean, np.sqrt(np.maximum(self._variance, np.float32(1e-8)))
 
-    def _condition(self, measured: Sequence[int]) -> None:
-        """Factor the kernel over `measured` anew."""
+    def condition(self, measured: Sequence[int]) -> None:
+        """Take exactly these measurements into account, the kernel unchanged."""
         done, numbers = len(measured), np.array(measured)
         self._measured = []
         self._reserve(done)

@@ -6,7 +6,7 @@ tie, because the lowest of many noisy samples is a lucky one. A config that is w
 crashes or hangs is data. Results stored by an earlier search count as this one's, at today's pace.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -15,21 +15,23 @@ import numpy as np
 from gemmbench.race import Entrant, Heat, Limits, Race
 from gemmbench.space import Config
 from gemmbench.stats import judge
-from gemmbench.trial import Contender, Trial, TrialState
+from gemmbench.trial import FEWEST_EVALUATIONS, Contender, Purpose, Trial, TrialState
 from gemmbench.tune.strategy import Strategy
 
 BLOCKS = 3  # short blocks for a config that is not plainly slow
 SLOW_CONFIG = 1.3  # times the best so far: one block is enough to know
-FEWEST = 5  # configs that passed, or the whole space: fewer make no winner worth storing
 FINALISTS = 5  # of those, and the default
 FINAL_ROUNDS = 5  # before the finalists are judged, and
 MOST_ROUNDS = 30  # until they are given up as undecided, or after
 FINAL_SHARE = 0.2  # of the search's seconds
 HANG_SHARE = 0.25  # of the budget that one config may waste before it counts as hung
 LEAST_HANG_SECONDS = 20.0  # the first config may have to compile the driver around the kernel
-LEAST_PATIENCE = 5.0  # a later one starts a worker at most; each hang halves the wait, down to it
+LEAST_PATIENCE = 5.0  # a later one starts a worker at most; each hang halves the wait, down to it,
+PATIENCE_EARNED = 0.25  # and each second of a config that passed lengthens it again by so much
 
 Result = tuple[Config, float | None]  # seconds per call; None if it failed or was wrong
+Key = tuple[tuple[str, object], ...]
+Times = Mapping[Key, float | None]
 
 
 @dataclass(slots=True)
@@ -47,6 +49,11 @@ class Tuner:
     measured: int = 0
     exhausted: bool = False  # every valid config was measured
     longest: float = 0.0  # seconds that a config which passed took, preparation included
+    purpose: Purpose = "tune"
+    patience: float = field(init=False)  # seconds that a config may take at first
+
+    def __post_init__(self) -> None:
+        self.patience = self.race.limits.timeout
 
     def run(self) -> Config | None:
         """The best config after re-measurement; None if too few passed to call it a search."""
@@ -83,16 +90,26 @@ class Tuner:
         return min((s for _, s in self.results if s is not None), default=np.inf)
 
     def resume(self, heat: Heat) -> None:
-        """Take over the stored results, scaled by what the default costs now against then."""
+        """Take over the stored results, scaled by what the default costs now against then.
+
+        Where the default was not timed then, or fails now, the fastest of them is measured too;
+        if that fails as well, their times say nothing about today.
+        """
         default = dict(self.contender.config)
-        then = dict_of(self.stored).get(key(default))
-        now = self.evaluate(heat, default)
-        scale = now / then if now and then else 1.0
+        then = {key(config): seconds for config, seconds in self.stored}
+        now = {key(default): self.evaluate(heat, default)}
+        scale = ratio(now, then)
+        timed = [(seconds, config) for config, seconds in self.stored if seconds is not None]
+        if scale is None and timed:
+            fastest = min(timed, key=lambda result: result[0])[1]
+            now[key(fastest)] = self.evaluate(heat, fastest)
+            scale = ratio(now, then)
         for config, seconds in self.stored:
-            if key(config) != key(default):
-                scaled = None if seconds is None else scale * seconds
-                self.strategy.tell(config, scaled)
-                self.results.append((config, scaled))
+            if key(config) in now or (scale is None and seconds is not None):
+                continue
+            scaled = None if seconds is None or scale is None else scale * seconds
+            self.strategy.tell(config, scaled)
+            self.results.append((config, scaled))
 
     def evaluate(self, heat: Heat, config: Config) -> float | None:
         """Measure `config`, tell the strategy and whoever listens; its seconds if it passed."""
@@ -101,13 +118,13 @@ class Tuner:
         self.measured += 1
         self.results.append((config, seconds))
         self.strategy.tell(config, seconds)
-        self.on_trial(replace(self.race.trial(entrant), purpose="tune"))
+        self.on_trial(replace(self.race.trial(entrant), purpose=self.purpose))
         return seconds
 
     def measure(self, heat: Heat, config: Config) -> Entrant:
         """Prepare, verify and time one config in the worker that `heat` keeps."""
         began = self.race.clock()
-        entrant = Entrant(replace(self.contender, config=dict(config), tuned=True))
+        entrant = Entrant(self.with_config(config))
         index = heat.enter(entrant)
         heat.attempt(index, heat.make_ready)
         best = self.best()
@@ -122,28 +139,35 @@ class Tuner:
         return entrant
 
     def learn_patience(self, entrant: Entrant, seconds: float) -> None:
-        """After a config that hung, wait half as long for the next one."""
-        limits = self.race.limits
+        """After a config that hung, wait half as long for the next one, until others have passed.
+
+        Waits above the least one thus add up to twice the first and half of what passed took.
+        """
+        wait = self.race.limits.timeout
         if entrant.state is TrialState.COMPLETE:
             self.longest = max(self.longest, seconds)
-        elif entrant.state is TrialState.FAILED and seconds >= limits.timeout:
+            wait = min(self.patience, wait + PATIENCE_EARNED * seconds)
+        elif entrant.state is TrialState.FAILED and seconds >= wait:
             least = max(LEAST_PATIENCE, 2 * self.longest)
-            shorter = min(limits.timeout, max(least, limits.timeout / 2))
-            self.race.limits = replace(limits, timeout=shorter)
+            wait = min(wait, max(least, wait / 2))
+        self.race.limits = replace(self.race.limits, timeout=wait)
+
+    def with_config(self, config: Config) -> Contender:
+        """The contender with `config`, which is tuned unless it is the default."""
+        found = dict(config)
+        return replace(self.contender, config=found, tuned=found != dict(self.contender.config))
 
     def final(self, heat: Heat) -> Config | None:
         """The winner among the leading few, measured again in turn with fresh samples."""
         right = [(seconds, config) for config, seconds in self.results if seconds is not None]
-        if len(right) < FEWEST and not self.exhausted:
+        if len(right) < FEWEST_EVALUATIONS and not self.exhausted:
             return None
         right.sort(key=lambda result: result[0])
         leaders = [config for _, config in right[:FINALISTS]]
         default = dict(self.contender.config)  # it was measured first, in a worker just started
         if any(config == default for _, config in right[FINALISTS:]):
             leaders.append(default)
-        finalists = [
-            Entrant(replace(self.contender, config=dict(config), tuned=True)) for config in leaders
-        ]
+        finalists = [Entrant(self.with_config(config)) for config in leaders]
         self.race_finalists(heat, finalists)
         fresh = [e for e in finalists if seconds_of(e) is not None]
         return min(fresh, key=lambda e: seconds_of(e) or np.inf).contender.config if fresh else None
@@ -175,11 +199,15 @@ def seconds_of(entrant: Entrant) -> float | None:
     return float(np.median(calls)) if len(calls) else None
 
 
-def key(config: Config) -> tuple[tuple[str, object], ...]:
+def key(config: Config) -> Key:
     """Equal for equal configs, whatever the order of their axes."""
     return tuple(sorted(config.items()))
 
 
-def dict_of(results: Sequence[Result]) -> dict[tuple[tuple[str, object], ...], float | None]:
-    """Seconds by config; the last where one occurs twice."""
-    return {key(config): seconds for config, seconds in results}
+def ratio(now: Times, then: Times) -> float | None:
+    """What the first config timed both now and then costs now against then; None without one."""
+    for name, seconds in now.items():
+        before = then.get(name)
+        if seconds is not None and before is not None:
+            return seconds / before
+    return None

@@ -4,23 +4,29 @@ They raced together in fresh processes, so these are the figures of that race an
 search, whose best sample is a lucky one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import expm1, isfinite
 
 from gemmbench.stats import VERDICT_CONFIDENCE, judge, summarize
 from gemmbench.trial import Trial, TrialState
 
 
-def gain_sentences(trials: Sequence[Trial]) -> list[str]:
-    """One sentence for each layer and contender that was tuned: a gain, a tie, or undecided."""
-    groups: dict[tuple[str, str], list[Trial]] = {}
+def gain_sentences(
+    trials: Sequence[Trial], searched: Collection[tuple[str, str, str]]
+) -> list[str]:
+    """One sentence for each layer and contender that was tuned: a gain, a tie, or undecided.
+
+    `searched` are the suites, layers and labels that had configs measured.
+    """
+    groups: dict[tuple[str, str, str], list[Trial]] = {}
     for trial in trials:
         if trial.state is TrialState.COMPLETE and trial.measurement and trial.contender.config:
-            groups.setdefault((trial.layer, trial.contender.label()), []).append(trial)
+            key = (trial.suite, trial.layer, trial.contender.label())
+            groups.setdefault(key, []).append(trial)
     return [
         f"{layer}: {label}: {_sentence(group)}"
-        for (layer, label), group in groups.items()
-        if any(trial.contender.tuned for trial in group)
+        for (suite, layer, label), group in groups.items()
+        if (suite, layer, label) in searched or any(t.contender.tuned for t in group)
     ]
 
 

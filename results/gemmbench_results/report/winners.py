@@ -14,12 +14,13 @@ from gemmbench.trial import Trial
 
 @dataclass(frozen=True, slots=True)
 class Winner:
-    """The fastest way of computing a layer in the newest race of it."""
+    """The fastest way of computing a layer, by what raced with what."""
 
     layer: str
     trial: Trial
     verdict: str  # winner, tie, undecided
     run: int
+    unraced: tuple[str, ...] = ()  # contenders that were timed, but in no race linked to this one
     stale: bool = False  # the kernel's source or its library changed since
 
 
@@ -39,7 +40,8 @@ def winners_table(winners: Sequence[Winner]) -> str:
         for winner in winners
     ]
     headers = ["layer", "contender", "ms", "result", "run", "config"]
-    return tabulate(cells, headers=headers, tablefmt="simple", disable_numparse=True)
+    table = tabulate(cells, headers=headers, tablefmt="simple", disable_numparse=True)
+    return "\n\n".join([table, *_unraced(winners)])
 
 
 def winners_data(winners: Sequence[Winner], machine: Machine) -> dict[str, Any]:
@@ -61,6 +63,7 @@ def winners_data(winners: Sequence[Winner], machine: Machine) -> dict[str, Any]:
                 "source_hash": winner.trial.source_hash,
                 "verdict": winner.verdict,
                 "run": winner.run,
+                "unraced": list(winner.unraced),
                 "stale": winner.stale,
             }
             for winner in winners
@@ -91,6 +94,14 @@ def winners_header(winners: Sequence[Winner], machine: Machine, suite: str) -> s
         for name, value in {**names, **trial.contender.config}.items():
             lines.append(f"#define {prefix}_{_identifier(name)} {_literal(value)}")
     return "\n".join([*lines, "", f"#endif /* {guard} */"])
+
+
+def _unraced(winners: Sequence[Winner]) -> list[str]:
+    """As 'Never raced beside these winners: blas gemm on conv1.'; nothing where all were."""
+    pairs = [f"{label} on {winner.layer}" for winner in winners for label in winner.unraced]
+    if not pairs:
+        return []
+    return [f"Not raced beside these winners: {', '.join(pairs)}. To decide: gemmbench run SUITE."]
 
 
 def _identifier(text: str) -> str:
