@@ -159,16 +159,14 @@ def flagged(found: Screening, level: float, thresholds: Thresholds) -> bool:
 
 
 def settled(found: Screening, thresholds: Thresholds) -> bool:
-    """Whether more pairs would teach nothing: an improvement, or OK and not even suspicious.
+    """Whether more pairs would teach nothing: no large regression, and not even suspicious.
 
     What seems slower by more than the least effect that counts is pursued, however certain it is
     that it is not a large regression.
     """
     reading = read(found.values, SPENDING[found.looks - 1])
-    improved = found.p_faster <= CASE_LEVEL / 2 and reading.high < 0
-    verdict = judge(reading, thresholds, slower=False, faster=improved)
     suspicious = reading.estimate > log1p(thresholds.min_effect)
-    return not suspicious and verdict in (GateVerdict.OK, GateVerdict.IMPROVED)
+    return not suspicious and reading.high < log1p(thresholds.max_regression)
 
 
 def confirm(found: Screening, take: TakePairs) -> Screening:

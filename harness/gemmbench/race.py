@@ -54,6 +54,8 @@ class Yardstick(Protocol):
 class Talks(Protocol):
     """What a race needs of a worker; `link.Link` in earnest, a script in tests."""
 
+    protocol: int
+
     def ask(self, method: str, **params: Any) -> dict[str, Any]:
         """The worker's reply. Raises RequestError or WorkerLostError."""
 
@@ -87,6 +89,7 @@ class Entrant:
     """A contender's progress through the race."""
 
     contender: Contender
+    lane: str = ""  # entrants in different lanes never share a process
     state: TrialState = TrialState.COMPLETE
     reason: str = ""
     samples: list[Sample] = field(default_factory=list)
@@ -112,6 +115,7 @@ class Entrant:
 
 
 OpenLink = Callable[[Location, Environment], Talks]
+LinkKey = tuple[str, Environment, str]
 
 
 @dataclass(slots=True)
@@ -125,6 +129,7 @@ class Race:
     roof: Yardstick | None = None
     clock: Clock = time.monotonic
     open_link: OpenLink | None = None
+    layout: int | None = None  # seed of where arrays begin; None: wherever they are allocated
     on_trial: Callable[[Trial], None] | None = None  # told of each trial as it becomes final
     peaks: list[float] = field(default_factory=list)
 
@@ -228,6 +233,7 @@ class Race:
             timeout=self.limits.timeout,
             memory_bytes=self.limits.memory_bytes,
             environment=contender.environment,
+            layout=self.layout,
         )
 
 
@@ -253,8 +259,8 @@ class Heat:
         self.deadline = deadline
         self.quick = quick
         self.started = race.clock()
-        self.links: dict[tuple[str, Environment], Talks] = {}
-        self.descriptions: dict[tuple[str, Environment], dict[str, Any]] = {}
+        self.links: dict[LinkKey, Talks] = {}
+        self.descriptions: dict[LinkKey, dict[str, Any]] = {}
         self.prepared: set[int] = set()  # indices of entrants, which are also their slots
 
     def run(self) -> None:
@@ -508,5 +514,5 @@ def block_loops(seconds: float, loops: int, protocol: RaceProtocol) -> int:
     return max(1, min(wanted, 100 * loops))
 
 
-def _key(entrant: Entrant) -> tuple[str, Environment]:
-    return entrant.contender.backend, entrant.contender.environment
+def _key(entrant: Entrant) -> LinkKey:
+    return entrant.contender.backend, entrant.contender.environment, entrant.lane

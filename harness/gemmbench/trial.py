@@ -9,7 +9,7 @@ from gemmbench.measurement import Measurement, Stages
 from gemmbench.problem import Problem
 from gemmbench.space import Config
 
-Purpose = Literal["race", "tune"]
+Purpose = Literal["race", "tune", "check"]
 
 
 class TrialState(StrEnum):
