@@ -88,10 +88,8 @@ def read(values: Sequence[float], share: float) -> Reading:
         return Reading(1, mean, -inf, inf, inf, 1.0, 1.0, share)
     error = float(np.std(values, ddof=1)) / n**0.5
     half = float(student.isf((1 - CONFIDENCE) * share / 2, n - 1)) * error
-    if error:
-        p_slower = float(student.sf(mean / error, n - 1))
-    else:
-        p_slower = 0.5 * (1 - float(np.sign(mean)))
+    t = mean / error if error else inf * mean if mean else 0.0  # pairs may all read the same
+    p_slower = float(student.sf(t, n - 1))
     return Reading(n, mean, mean - half, mean + half, error, p_slower, 1 - p_slower, share)
 
 

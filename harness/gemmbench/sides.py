@@ -91,6 +91,12 @@ def two_backends(base: str, head: str) -> Sides:
     return Sides((Duo(Side(base, base, base), Side(head, head, head)),))
 
 
+def itself(spec: str) -> Duo:
+    """Identical code on both sides. Raises GemmbenchError if it is not there."""
+    locate_backend(spec)
+    return Duo(Side("base", spec, spec), Side("head", spec, spec))
+
+
 @contextmanager
 def at_revision(revision: str, specs: Sequence[str]) -> Iterator[Sides]:
     """Each spec as it is here against what it was at `revision`; the worktree is removed after.

@@ -208,16 +208,19 @@ def _way(
                 f"{layer.name}, {label}: head cannot run base's tiles {_shown(own[0])}, "
                 f"so it runs its own, {_shown(own[1])}"
             )
-    tuned = [
-        k is not None and dict(k) == dict(o) for k, o in zip((known[0], known[0]), own, strict=True)
-    ]
-    located = (duo.base, duo.head)
-    contenders = [
-        Contender(side.located, s.algorithm, s.weights, dict(config), side.environment, is_tuned)
-        for side, s, config, is_tuned in zip(located, sides, own, tuned, strict=True)
+    made = [
+        Contender(
+            side.located,
+            one.algorithm,
+            one.weights,
+            dict(config),
+            side.environment,
+            config in known,
+        )
+        for side, one, config in zip((duo.base, duo.head), sides, own, strict=True)
     ]
     libraries = (base.reply["library"], head.reply["library"])
-    return Way(suite, layer, duo, *contenders, label, (*hashes, *libraries), tuple(events))
+    return Way(suite, layer, duo, made[0], made[1], label, (*hashes, *libraries), tuple(events))
 
 
 def _runs(offered: _Offered, config: Config | None) -> bool:

@@ -122,7 +122,7 @@ class Store:
             return [rows.comparison_from_row(dict(row)) for row in found]
 
     def resumed(self, run: int, identity: str) -> Comparison | None:
-        """The newest decided comparison with that identity of an interrupted run, kept in `run` too.
+        """The newest decided comparison of an interrupted run with that identity, in `run` too now.
 
         A run is interrupted if it has no end or ended so. None if there is no such comparison.
         """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gemmbench.cli.measuring import Asked
 
 
-class Effect(click.ParamType):
+class Effect(click.ParamType[float]):
     """A share such as 1% or 0.01, below 100 %."""
 
     name = "effect"

@@ -6,6 +6,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from gemmbench.aa import Visible
 from gemmbench.comparison import Comparison, GateVerdict
 
 SEVERITY = list(GateVerdict)
@@ -55,6 +56,24 @@ def summary(verdict: str, comparisons: Sequence[Comparison]) -> str:
         if number:
             counts.append(f"{number} {WORDS[kind]}")
     return f"{verdict}: of {len(comparisons)} comparisons {', '.join(counts)}."
+
+
+def visible_table(layers: Sequence[Visible]) -> str:
+    """What the gate would see on each layer, by seconds of measuring; '' without any."""
+    if not layers:
+        return ""
+    budgets = list(layers[0].by_budget)
+    headers = ["layer", "backend", "spread of pairs", *(f"sees in {b:g} s" for b in budgets)]
+    rows = [
+        [
+            one.layer,
+            one.backend,
+            percent(one.spread, sign=False),
+            *(f"≥ {percent(one.by_budget[b], sign=False)}" for b in budgets),
+        ]
+        for one in layers
+    ]
+    return tabulate(rows, headers, disable_numparse=True)
 
 
 def check_to_data(verdict: str, comparisons: Sequence[Comparison]) -> dict[str, Any]:
