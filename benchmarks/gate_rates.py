@@ -26,7 +26,6 @@ from pathlib import Path
 import numpy as np
 
 from gemmbench.gate import (
-    Screening,
     Suspects,
     Thresholds,
     confirm,

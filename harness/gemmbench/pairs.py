@@ -24,6 +24,8 @@ SLICE_SECONDS = 0.003  # of one side's turn
 BLOCK_SECONDS = 0.0001  # a thousand times the cost of reading the clock
 PAIR_SECONDS = 0.3  # of measuring in one process pair, both sides together
 WARM_SECONDS = 0.05  # of each side, before anything counts
+WARM_BLOCKS = 3  # at least, unless they take as long as this
+LONG_WARM_SECONDS = 0.5
 LONG_CALL = 0.01  # a slice of longer calls is one of them,
 SHORT_REPEATS = 3  # of shorter ones at least three, so that there is a fastest
 FEWEST_ROUNDS = 3
@@ -164,24 +166,27 @@ class Pair:
         return [float(seconds) for seconds in reply["seconds"]]
 
     def warm(self, index: int) -> None:
-        """Call a side until it is warm; the first to be so gives the size of all slices."""
+        """Call a side until it is warm; the first to be so gives the size of all slices.
+
+        From its fastest block, as one that was interrupted would make slices too short.
+        """
         entrant, spent, calls = self.heat.entrants[index], 0.0, 1
-        while spent < WARM_SECONDS:
-            seconds = self.heat.ask(
+        paces: list[float] = []
+        while spent < WARM_SECONDS or (len(paces) < WARM_BLOCKS and spent < LONG_WARM_SECONDS):
+            reply = self.heat.ask(
                 entrant,
                 "time",
                 slot=index,
                 case=case_data(self.heat.timed(entrant)),
                 loops=calls,
                 warmup=0,
-            )["seconds"]
-            spent += max(seconds, 1e-7)
-            pace, calls = (
-                seconds / calls,
-                min(10 * calls, max(calls, ceil(0.01 / (seconds / calls + 1e-9)))),
             )
+            seconds = max(reply["seconds"], 1e-9)
+            spent += seconds
+            paces.append(seconds / calls)
+            calls = max(calls, min(10 * calls, ceil(LONG_CALL / min(paces))))
         if self.duel.size is None:
-            self.duel.size = slice_size(pace)
+            self.duel.size = slice_size(min(paces))
 
 
 def seeded(*parts: object) -> random.Random:
