@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from gemmbench.comparison import Comparison, GateVerdict
 from gemmbench.control import CONTROL, CONTROL_LAYER, CONTROL_PROBLEM
 from gemmbench.gate import (
-    CASE_LEVEL,
+    LAYER_LEVEL,
     LOOKS,
     Screening,
     Suspects,
@@ -288,7 +288,7 @@ class Check:
 
     def could_be_flagged_late(self, bout: Bout) -> bool:
         """Whether Holm's later steps, with milder levels, might flag what the first did not."""
-        first, last = self.suspects.level, CASE_LEVEL
+        first, last = self.suspects.level, LAYER_LEVEL
         found, thresholds = bout.found, bout.thresholds
         return flagged(found, last, thresholds) and not flagged(found, first, thresholds)
 
@@ -352,14 +352,14 @@ class Check:
         direction = -1 if sum(control.values) < 0 else 1
         thresholds = Thresholds()
         found = look_at(Screening(), [direction * value for value in control.values])
-        if flagged(found, CASE_LEVEL, thresholds):
+        if flagged(found, LAYER_LEVEL, thresholds):
             found = confirm(found, lambda n: [direction * value for value in control.take(n)])
         self.outcome.noisy = control.broken or confirmed(found, thresholds)
         found = Screening(tuple(control.values), found.looks, found.p_slower, found.p_faster)
         one = compare(
             found,
             thresholds,
-            CASE_LEVEL,
+            LAYER_LEVEL,
             Labels(CONTROL_LAYER, "control", "control", "control"),
             control.seconds,
         )

@@ -3,11 +3,11 @@
 One value a process pair: the median over its slices of ln(head/base). Nothing inside a pair is a
 sample, because slices of one pair agree up to 17 times better than pairs do.
 
-- Few pairs first. At each look the case may be flagged, settled, or given more pairs. The levels
+- Few pairs first. At each look the layer may be flagged, settled, or given more pairs. The levels
   are spent over the looks, so that looking again is paid for: by Bonferroni's inequality the
   smallest of the looks' p-values, each divided by its share, is a p-value.
 - Holm's step-down over those keeps the chance of any false flag in a suite.
-- A flagged case is measured again in new pairs, and only regresses if those alone say so too.
+- A flagged layer is measured again in new pairs, and only regresses if those alone say so too.
 - The interval is Student's t over pairs with its level spent over the same looks, so it covers
   whichever look ends the measuring.
 
@@ -29,7 +29,7 @@ MAX_REGRESSION = 0.05  # and less than this is let through when it is certain
 LOOKS = (5, 10, 20)  # process pairs after which is looked: 1.5, 3 and 6 s of measuring
 CONFIRMING_PAIRS = 5
 SPENDING = (0.4, 0.2, 0.2, 0.2)  # of a level, by look; the last share is the confirmation's
-CASE_LEVEL = 0.01  # chance of a false flag on one layer, before the confirmation,
+LAYER_LEVEL = 0.01  # chance of a false flag on one layer, before the confirmation,
 FAMILY_LEVEL = 0.05  # and of any in a suite
 CONFIRMING_LEVEL = 0.05
 CONFIDENCE = 0.95
@@ -60,7 +60,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Screening:
-    """How far a case came: its pairs, and what the looks at them add up to."""
+    """How far a layer came: its pairs, and what the looks at them add up to."""
 
     values: tuple[float, ...] = ()
     looks: int = 0
@@ -123,7 +123,7 @@ def judge(reading: Reading, thresholds: Thresholds, *, slower: bool, faster: boo
 def screen(
     take: TakePairs, level: float, thresholds: Thresholds, start: Screening | None = None
 ) -> Screening:
-    """Look by look until the case is flagged at `level`, settled, or out of pairs."""
+    """Look by look until the layer is flagged at `level`, settled, or out of pairs."""
     found = start or Screening()
     while found.looks < len(LOOKS):
         wanted = LOOKS[found.looks] - len(found.values)
@@ -183,23 +183,23 @@ def confirmed(found: Screening, thresholds: Thresholds, direction: int = 1) -> b
 
 
 def final_reading(found: Screening) -> Reading:
-    """All pairs of a case together, at the share of the look that ended it."""
+    """All pairs of a layer together, at the share of the look that ended it."""
     if found.confirming:
         return read((*found.values, *found.confirming), SPENDING[-1])
     return read(found.values, SPENDING[max(found.looks - 1, 0)])
 
 
-def first_level(cases: int) -> float:
-    """The level at which the likeliest of `cases` is tested: the first of `holm_levels`."""
-    return min(CASE_LEVEL, FAMILY_LEVEL / max(cases, 1))
+def first_level(layers: int) -> float:
+    """The level at which the likeliest of so many layers is tested."""
+    return min(LAYER_LEVEL, FAMILY_LEVEL / max(layers, 1))
 
 
-def holm(p_values: Sequence[float], cases: int | None = None) -> set[int]:
-    """Indices of the p-values that Holm's step-down rejects, none above `CASE_LEVEL`.
+def holm(p_values: Sequence[float], layers: int | None = None) -> set[int]:
+    """Indices of the p-values that Holm's step-down rejects, none above `LAYER_LEVEL`.
 
-    `cases` is the size of the family where some of it is not among the p-values.
+    `layers` is the size of the family where some of it is not among the p-values.
     """
-    family = len(p_values) if cases is None else cases
+    family = len(p_values) if layers is None else layers
     rejected: set[int] = set()
     for step, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
         if p_values[index] > first_level(family - step):
@@ -210,23 +210,23 @@ def holm(p_values: Sequence[float], cases: int | None = None) -> set[int]:
 
 @dataclass(slots=True)
 class Suspects:
-    """Holm over a suite whose cases are screened one after another.
+    """Holm over a suite whose layers are screened one after another.
 
-    The first step's level needs no other case, so most flags are raised at once; `late` finds
-    those that only the later steps flag, when all cases are known.
+    The first step's level needs no other layer, so most flags are raised at once; `late` finds
+    those that only the later steps flag, when all layers are known.
     """
 
-    cases: int
+    layers: int
     found: dict[int, Screening] = field(default_factory=dict)
     level: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.level = first_level(self.cases)
+        self.level = first_level(self.layers)
 
     def late(self, thresholds: Sequence[Thresholds]) -> Iterator[int]:
-        """Cases beyond the first step's level that the later steps flag."""
+        """Layers beyond the first step's level that the later steps flag."""
         order = sorted(self.found)
-        rejected = holm([self.found[i].p_slower for i in order], self.cases)
+        rejected = holm([self.found[i].p_slower for i in order], self.layers)
         for index in (order[position] for position in sorted(rejected)):
             one = self.found[index]
             if flagged(one, 1.0, thresholds[index]) and not flagged(

@@ -99,6 +99,11 @@ class Link:
         finally:
             self._signal(signal.SIGSTOP)
 
+    def pin(self, core: int) -> None:
+        """Keep the worker, and threads it starts from now on, on one CPU."""
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(self._process.pid, {core})
+
     def close(self) -> None:
         """Kill the worker and whatever it started. Closing twice does nothing."""
         if self._closed:

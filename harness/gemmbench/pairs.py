@@ -3,9 +3,12 @@
 It is a heat of a race with two entrants that are always kept apart, and other turns: a slice is a
 few short blocks of calls, its statistic the fastest of them, since whatever interrupts a block
 only makes it slower. The order of the two is random in every round, and so is which process is
-started first; operands begin elsewhere in every pair, but alike on both sides of one.
+started first; operands begin elsewhere in every pair, but alike on both sides of one. Sides with
+one thread share a core, another one in every pair: on cores of their own, whatever else runs on
+those is between them (on a loaded machine pairs then spread five times as far).
 """
 
+import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -110,6 +113,11 @@ class Pair:
     def run(self) -> float | None:
         """Prepare and verify both, alternate slices, verify again on changed inputs."""
         try:
+            for entrant in self.heat.entrants:
+                self.heat.open(entrant)  # both start at once, on a core each
+            for index, entrant in enumerate(self.heat.entrants):
+                self.heat.attempt(index, lambda _, one=entrant: self.heat.describe(one))
+            self.pin()  # before operands are allocated, so that they are near
             for index in range(2):
                 self.heat.attempt(index, self.heat.make_ready)
             for index in range(2):
@@ -121,6 +129,13 @@ class Pair:
         finally:
             self.heat.close()
         return float(np.median(self.ratios)) if self.ratios else None
+
+    def pin(self) -> None:
+        """Put sides with one thread on the same core."""
+        if self.duel.race.spec.protocol.threads == 1:
+            core = self.duel.race.rng.choice(sorted(os.sched_getaffinity(0)))
+            for link in self.heat.links.values():
+                link.pin(core)
 
     def alternate(self) -> None:
         """Rounds of one slice a side, until the pair's time is spent."""

@@ -59,6 +59,9 @@ class Talks(Protocol):
     def ask(self, method: str, **params: Any) -> dict[str, Any]:
         """The worker's reply. Raises RequestError or WorkerLostError."""
 
+    def pin(self, core: int) -> None:
+        """Keep it on one CPU."""
+
     def close(self) -> None:
         """End the worker."""
 
@@ -345,13 +348,19 @@ class Heat:
         self.verify_before(index)
         self.prepared.add(index)
 
+    def open(self, entrant: Entrant) -> None:
+        """Start the worker of an entrant where it is missing; it gets ready on its own."""
+        key = _key(entrant)
+        if key not in self.links:
+            self.links[key] = self.race.link(entrant.contender)
+
     def describe(self, entrant: Entrant) -> dict[str, Any]:
         """What the worker says of its backend, asked once a process."""
         key = _key(entrant)
-        if key not in self.links:
-            link = self.race.link(entrant.contender)
+        self.open(entrant)
+        if key not in self.descriptions:
             try:
-                self.descriptions[key] = link.ask(
+                self.descriptions[key] = self.links[key].ask(
                     "describe",
                     location=location_data(locate_backend(entrant.contender.backend)),
                     machine=machine_to_data(self.race.spec.machine),
@@ -359,9 +368,8 @@ class Heat:
                     offers=False,
                 )
             except (RequestError, WorkerLostError):
-                link.close()
+                self.links.pop(key).close()
                 raise
-            self.links[key] = link
         return self.descriptions[key]
 
     def verify_before(self, index: int) -> None:
@@ -467,6 +475,7 @@ class Heat:
         key = _key(culprit)
         if key in self.links:
             self.links.pop(key).close()
+        self.descriptions.pop(key, None)
         self.prepared -= {i for i, e in enumerate(self.entrants) if _key(e) == key}
 
     def out_of_time(self, rounds: int, first: float) -> bool:

@@ -18,7 +18,7 @@ from gemmbench.gate import CONFIRMING_PAIRS, LOOKS, Thresholds
 from gemmbench.link import RequestError, WorkerLostError
 from gemmbench.machine import Machine
 from gemmbench.pairs import Duel
-from gemmbench.problem import Gemm, Problem
+from gemmbench.problem import Gemm, Linear, Problem
 from gemmbench.sides import Duo, Side
 from gemmbench.space import Axis, SearchSpace, space_to_data
 from gemmbench.suite import Layer, Suite
@@ -31,8 +31,8 @@ SPEC = "made.up:Kernel"
 FIRST, CONFIRMED = LOOKS[0], LOOKS[0] + CONFIRMING_PAIRS
 
 
-def suite(*names: str, **fields: Any) -> Suite:
-    layers = tuple(Layer(name, PROBLEM, "s", **fields) for name in names)
+def suite(*names: str, problem: Problem = PROBLEM, **fields: Any) -> Suite:
+    layers = tuple(Layer(name, problem, "s", **fields) for name in names)
     return Suite("tiny", "", "s", layers, "tiny.yaml")
 
 
@@ -112,6 +112,9 @@ class Worker:
             seconds *= change(self.pair)
         self.world.now += seconds
         return seconds
+
+    def pin(self, core: int) -> None:
+        pass
 
     def close(self) -> None:
         pass
@@ -349,9 +352,10 @@ def test_an_unsupported_layer_is_told_and_matters_when_strict() -> None:
 def test_several_algorithms_are_compared_each_with_its_own() -> None:
     world = World()
     world.offers = [("im2col", "plain"), ("fft", "plain"), ("fft", "prepared")]
-    outcome = check(world)
+    linear = suite("a", problem=Linear(4, 5, 6))
+    outcome = check(world, suites=linear)
     assert [one.backend for one in outcome.comparisons] == [f"{SPEC} im2col", f"{SPEC} fft"]
-    only = check(world, wanted=Wanted(("fft",), ("prepared",)))
+    only = check(world, suites=linear, wanted=Wanted(("fft",), ("prepared",)))
     assert [one.backend for one in only.comparisons] == [SPEC]
 
 
@@ -451,7 +455,7 @@ def test_each_layer_may_spend_its_share_of_the_budget() -> None:
     assert [FIRST <= one.pairs < LOOKS[-1] for one in outcome.comparisons] == [True, True]
 
 
-def test_a_case_that_only_holms_later_steps_flag_is_confirmed_at_the_end() -> None:
+def test_a_layer_that_only_holms_later_steps_flag_is_confirmed_at_the_end() -> None:
     world, seen = World(), []
     pattern = [0.0, 0.012, 0.024, 0.036, 0.048]  # t = 3.4: flagged at the last step's level only
     world.slower = lambda pair: 1.2 if pair < 9 * CONFIRMED else 1.0 + pattern[pair % 5]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gemmbench.comparison import GateVerdict
 from gemmbench.gate import (
-    CASE_LEVEL,
+    LAYER_LEVEL,
     CONFIRMING_PAIRS,
     FAMILY_LEVEL,
     LOOKS,
@@ -33,7 +33,7 @@ from gemmbench.gate import (
 
 THRESHOLDS = Thresholds()
 LEAST, MOST = log1p(0.01), log1p(0.05)
-LEVEL = CASE_LEVEL
+LEVEL = LAYER_LEVEL
 
 
 def reading(estimate: float, high: float = 0.2) -> Reading:
@@ -213,20 +213,20 @@ def test_holm_rejects_at_least_what_bonferroni_does_and_never_above_the_level(
     rejected = holm(p_values)
     bonferroni = {i for i, p in enumerate(p_values) if p <= first_level(len(p_values))}
     assert bonferroni <= rejected
-    assert all(p_values[i] <= CASE_LEVEL for i in rejected)
+    assert all(p_values[i] <= LAYER_LEVEL for i in rejected)
 
 
 def test_holm_steps_down() -> None:
-    cases = 10
-    assert first_level(cases) == pytest.approx(FAMILY_LEVEL / cases)
-    second = FAMILY_LEVEL / (cases - 1)
+    layers = 10
+    assert first_level(layers) == pytest.approx(FAMILY_LEVEL / layers)
+    second = FAMILY_LEVEL / (layers - 1)
     p_values = [0.001, second, *[0.5] * 8]
     assert holm(p_values) == {0, 1}
     assert holm([0.5, nextafter(second, 1), *[0.5] * 8]) == set()
-    assert holm([0.001], cases) == {0}
+    assert holm([0.001], layers) == {0}
 
 
-def test_a_case_that_only_a_later_step_flags_is_found_late() -> None:
+def test_a_layer_that_only_a_later_step_flags_is_found_late() -> None:
     suspects = Suspects(10)
     for i in range(10):
         suspects.found[i] = Screening((0.05,) * 5, 1, p_slower=0.5)

@@ -1,5 +1,6 @@
 """Process pairs against scripted workers and a clock that only moves when somebody is timed."""
 
+import os
 import random
 from math import inf, log
 from pathlib import Path
@@ -37,6 +38,7 @@ class World:
         self.log: list[tuple[str, str, dict[str, Any]]] = []
         self.opened: list[str] = []
         self.closed = 0
+        self.pinned: list[int] = []
         self.disturbance = [0.0]  # added to blocks, in turn
         self.faults: dict[tuple[str, str], Any] = {}
 
@@ -71,14 +73,17 @@ class Worker:
         disturbance = self.world.disturbance[self.blocks % len(self.world.disturbance)]
         return self.world.seconds[self.name] * calls + disturbance
 
+    def pin(self, core: int) -> None:
+        self.world.pinned.append(core)
+
     def close(self) -> None:
         self.world.closed += 1
 
 
-def duel(world: World, folder: Path, same: bool = False) -> Duel:
+def duel(world: World, folder: Path, same: bool = False, threads: int = 1) -> Duel:
     names = ("Base", "Base" if same else "Head")
     contenders = tuple(Contender(f"made.up:{name}", "gemm") for name in names)
-    spec = RaceSpec("suite", "layer", PROBLEM, contenders, RaceProtocol(), MACHINE)
+    spec = RaceSpec("suite", "layer", PROBLEM, contenders, RaceProtocol(threads=threads), MACHINE)
     race = Race(spec, Cases(PROBLEM, folder), Limits(inf, 1.0), random.Random(0))
     race.open_link = world.open
     return Duel(race)
@@ -147,6 +152,19 @@ def test_a_worker_of_an_older_gemmbench_is_asked_for_block_after_block_on_both_s
     world.disturbance = [0.0, 0.02, 0.3]
     assert duel(world, tmp_path).take(2) == pytest.approx([log(1.05)] * 2)
     assert "time_slice" not in {method for _, method, _ in world.log}
+
+
+def test_sides_with_one_thread_share_a_core_before_they_are_prepared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 5})
+    world = World(0.001, 0.001)
+    duel(world, tmp_path).take(8)
+    pairs = list(zip(world.pinned[::2], world.pinned[1::2], strict=True))
+    assert set(pairs) == {(3, 3), (5, 5)}
+    several = World(0.001, 0.001)
+    duel(several, tmp_path, threads=2).take(1)
+    assert several.pinned == []
 
 
 def test_a_wrong_head_ends_the_duel_without_a_value(tmp_path: Path) -> None:

@@ -123,12 +123,12 @@ def text_report(test: "SelfTest", thresholds: "Thresholds", db: str) -> str:
     from gemmbench_results.report.comparisons import visible_table
 
     comparisons = test.comparisons()
-    cases, improved = len(comparisons), test.false_alarms(GateVerdict.IMPROVED)
+    number, improved = len(comparisons), test.false_alarms(GateVerdict.IMPROVED)
     parts = [
-        f"{test.verdict()}: of {cases} comparisons of identical code {test.false_alarms()} were "
+        f"{test.verdict()}: of {number} comparisons of identical code {test.false_alarms()} were "
         f"called slower and {improved} faster; {test.checks_with_alarm()} of "
         f"{len(test.outcomes)} checks raised a false alarm.",
-        f"{test.covered()} of {cases} intervals hold the truth (95 % should).",
+        f"{test.covered()} of {number} intervals hold the truth (95 % should).",
         visible_table(test.visible(thresholds)),
     ]
     parts += [
