@@ -166,18 +166,12 @@ class Pair:
     def blocks(self, index: int, size: SliceSize) -> list[float]:
         """Seconds of each block of a slice, after one untimed call."""
         entrant = self.heat.entrants[index]
-        asked = {"slot": index, "case": case_data(self.heat.timed(entrant))}
-        old = any(link.protocol <= OLD_PROTOCOL for link in self.heat.links.values())
-        if old:
-            return [
-                self.heat.ask(entrant, "time", **asked, loops=size.calls, warmup=not block)[
-                    "seconds"
-                ]
-                for block in range(size.repeats)
-            ]
-        reply = self.heat.ask(
-            entrant, "time_slice", **asked, calls=size.calls, repeats=size.repeats, warmup=1
-        )
+        ask = partial(self.heat.ask, entrant, slot=index, case=case_data(self.heat.timed(entrant)))
+        if any(link.protocol <= OLD_PROTOCOL for link in self.heat.links.values()):
+            warmups = [1] + [0] * (size.repeats - 1)
+            replies = [ask("time", loops=size.calls, warmup=warmup) for warmup in warmups]
+            return [float(reply["seconds"]) for reply in replies]
+        reply = ask("time_slice", calls=size.calls, repeats=size.repeats, warmup=1)
         return [float(seconds) for seconds in reply["seconds"]]
 
     def warm(self, index: int) -> None:

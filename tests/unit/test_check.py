@@ -360,7 +360,7 @@ def test_several_algorithms_are_compared_each_with_its_own() -> None:
 
 
 def tiles(default: int, *values: int) -> SearchSpace:
-    return SearchSpace((Axis("mr", values, "ordinal"),), {"mr": default})
+    return SearchSpace((Axis("mr", values),), {"mr": default})
 
 
 def run_tiles(world: World) -> set[tuple[str, int]]:

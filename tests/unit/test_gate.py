@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from gemmbench.comparison import GateVerdict
 from gemmbench.gate import (
-    LAYER_LEVEL,
     CONFIRMING_PAIRS,
     FAMILY_LEVEL,
+    LAYER_LEVEL,
     LOOKS,
     SPENDING,
     Reading,
