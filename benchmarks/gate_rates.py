@@ -7,7 +7,8 @@
 It starts a load on every core, measures process pairs of kernels with real extra work (a larger
 k, more rows; slower_kernels.py) in random order, and plays the gate on them in two ways: in the
 order they were measured, each pair used once, which is what so many checks would have said; and
-on pairs drawn with replacement, which tells small rates from few pairs. With --pool the pairs are
+on pairs drawn with replacement, which tells small rates from few pairs. Of identical code the two
+sides may be exchanged, so there each pair is drawn both ways round. With --pool the pairs are
 kept and those of earlier calls are used too.
 """
 
@@ -150,14 +151,19 @@ def play_suite(take, thresholds):
 def in_order(values, thresholds):
     """Verdicts and readings of as many checks as the pairs suffice for, each pair used once."""
     left, results = list(values), []
-    while len(left) >= 25:  # what a check may need at most
+    while True:
+        short = False
 
         def take(n):
+            nonlocal short
+            short = short or len(left) < n
             taken, left[:n] = left[:n], []
             return taken
 
-        results.append(play(take, 1, thresholds)[1:])
-    return results
+        played = play(take, 1, thresholds)
+        if short:
+            return results  # the last check lacks pairs
+        results.append(played[1:])
 
 
 def drawn(values, rng):
@@ -184,12 +190,13 @@ def table(pool, machine, loaded):
         if arm[1].startswith("Shifted") or len(values) < 5:
             continue
         limit = 10.0 if arm[1] == "More2" else 5.0
-        truth = float(np.mean(values))
-        plays = [play(drawn(values, rng), 1, thresholds)[1:] for _ in range(PLAYS)]
+        truth = 0.0 if arm[1] == "Base" else float(np.mean(values))
+        drawable = np.concatenate([values, -values]) if arm[1] == "Base" else values
+        plays = [play(drawn(drawable, rng), 1, thresholds)[1:] for _ in range(PLAYS)]
         regressed = [(v == "REGRESSED", r.pairs * a_pair) for v, r in plays]
         ordered = in_order(values, thresholds)
         print(
-            f"| {arm[0]}, {arm[1]} | {len(values)} | {100 * expm1(truth):+.2f} % "
+            f"| {arm[0]}, {arm[1]} | {len(values)} | {100 * expm1(np.mean(values)):+.2f} % "
             f"| {100 * np.std(values, ddof=1):.2f} % "
             f"| {100 * np.mean([hit for hit, _ in regressed]):.2f} % "
             f"| {100 * np.mean([hit and s <= limit for hit, s in regressed]):.2f} % in {limit:g} s "
@@ -198,7 +205,11 @@ def table(pool, machine, loaded):
             f"| {sum(v == 'REGRESSED' for v, _ in ordered)} of {len(ordered)} "
             f"| {sum(r.low <= truth <= r.high for _, r in ordered)} |"
         )
-    identical = {arm: [v for v, _ in found] for arm, found in arms.items() if arm[1] == "Base"}
+    identical = {
+        arm: [s * v for v, _ in found for s in (1, -1)]
+        for arm, found in arms.items()
+        if arm[1] == "Base"
+    }
     for arm, values in identical.items():
         if len(values) >= 5:
             alarms = [play_suite(drawn(values, rng), thresholds) > 0 for _ in range(PLAYS // 4)]

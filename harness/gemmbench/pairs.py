@@ -115,8 +115,8 @@ class Pair:
         try:
             for entrant in self.heat.entrants:
                 self.heat.open(entrant)  # both start at once, on a core each
-            for index, entrant in enumerate(self.heat.entrants):
-                self.heat.attempt(index, lambda _, one=entrant: self.heat.describe(one))
+            for index in range(2):
+                self.heat.attempt(index, self.describe)
             self.pin()  # before operands are allocated, so that they are near
             for index in range(2):
                 self.heat.attempt(index, self.heat.make_ready)
@@ -129,6 +129,10 @@ class Pair:
         finally:
             self.heat.close()
         return float(np.median(self.ratios)) if self.ratios else None
+
+    def describe(self, index: int) -> None:
+        """Let a side import its backend, which takes long and needs no place yet."""
+        self.heat.describe(self.heat.entrants[index])
 
     def pin(self) -> None:
         """Put sides with one thread on the same core."""
