@@ -10,7 +10,7 @@ from math import expm1
 
 import numpy as np
 
-from gemmbench.check import CheckOutcome
+from gemmbench.check_outcome import CheckOutcome
 from gemmbench.comparison import Comparison, GateVerdict
 from gemmbench.gate import Thresholds, first_level, read, smallest_visible
 

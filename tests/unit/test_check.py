@@ -10,7 +10,8 @@ import pytest
 
 from gemmbench.aa import SelfTest, repeat
 from gemmbench.backend import Location
-from gemmbench.check import Check, CheckOptions, CheckOutcome, check_protocol, exit_code
+from gemmbench.check import Check
+from gemmbench.check_outcome import CheckOptions, CheckOutcome, check_protocol, exit_code
 from gemmbench.comparison import Comparison, GateVerdict
 from gemmbench.control import CONTROL, CONTROL_LAYER, CONTROL_PROBLEM
 from gemmbench.errors import GemmbenchError

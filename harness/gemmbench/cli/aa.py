@@ -56,11 +56,12 @@ def aa(
 ) -> int:
     """Try the gate of 'gemmbench check' on identical code on this machine.
 
-    Says how often it raised a false alarm, how often its intervals held the truth, and the
+    The backend is blas unless others are named. Says how often it raised a false alarm, how often its intervals held the truth, and the
     smallest slowdown it would have seen for how much measuring.
     """
     from gemmbench.aa import repeat
-    from gemmbench.check import Check, CheckOptions, CheckOutcome, exit_code
+    from gemmbench.check import Check
+    from gemmbench.check_outcome import CheckOptions, CheckOutcome, exit_code
     from gemmbench.cli.progress import ProgressLine
     from gemmbench.cli.run import write_json
     from gemmbench.gate import Thresholds

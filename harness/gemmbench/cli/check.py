@@ -13,7 +13,7 @@ from gemmbench.cli.suite import SuiteName
 from gemmbench.errors import GemmbenchError
 
 if TYPE_CHECKING:
-    from gemmbench.check import CheckOptions, CheckOutcome
+    from gemmbench.check_outcome import CheckOptions, CheckOutcome
     from gemmbench.cli.measuring import Asked
     from gemmbench.sides import Sides
 
@@ -71,7 +71,7 @@ def check(
     Both sides are measured now, on this machine, in pairs of fresh processes that take turns.
     Exit codes: 0 fine, 1 a regression, 5 a wrong result, 6 a crash, 130 interrupted.
     """
-    from gemmbench.check import CheckOptions
+    from gemmbench.check_outcome import CheckOptions
     from gemmbench.gate import Thresholds
     from gemmbench.ways import Wanted
 
@@ -145,7 +145,8 @@ def run_check(
     require_baseline: bool,
 ) -> "tuple[CheckOutcome, int]":
     """Run the check into the database; its outcome and the exit code."""
-    from gemmbench.check import Check, exit_code
+    from gemmbench.check import Check
+    from gemmbench.check_outcome import exit_code
     from gemmbench.cli.progress import ProgressLine
     from gemmbench_results.store import open_store
 
