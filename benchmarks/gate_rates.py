@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack, contextmanager
+from fnmatch import fnmatchcase
 from math import expm1, inf
 from pathlib import Path
 
@@ -101,17 +102,18 @@ def duel(problem, head, folder, machine, seed):
     return Duel(Race(spec, cases, Limits(inf, 60.0), seeded(seed, problem, head)))
 
 
-def measure(seconds, seed):
+def measure(seconds, seed, only):
     """Pairs of every arm, interleaved at random: [problem, head, ln ratio, seconds measured]."""
     rng, machine, pairs = random.Random(seed), detect_machine(), []
     with ExitStack() as stack:
         folders = {
             name: Path(stack.enter_context(tempfile.TemporaryDirectory())) for name in PROBLEMS
         }
-        duels = {arm: duel(*arm, folders[arm[0]], machine, seed) for arm in ARMS}
+        arms = {arm: weight for arm, weight in ARMS.items() if fnmatchcase(arm[1], only)}
+        duels = {arm: duel(*arm, folders[arm[0]], machine, seed) for arm in arms}
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            arm = rng.choices(list(ARMS), list(ARMS.values()))[0]
+            arm = rng.choices(list(arms), list(arms.values()))[0]
             one, before = duels[arm], duels[arm].seconds
             (value,) = one.take(1) or [None]
             if value is None:
@@ -235,12 +237,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=QUICK_SECONDS, help="of measuring")
     parser.add_argument("--pool", type=Path, help="JSON file that keeps the pairs")
+    parser.add_argument("--only", default="*", metavar="GLOB", help="heads, such as 'Shifted*'")
     parser.add_argument("--no-load", action="store_true", help="leave the cores alone")
     asked = parser.parse_args()
     pool = json.loads(asked.pool.read_text()) if asked.pool and asked.pool.exists() else []
     machine = detect_machine()
     with load(0 if asked.no_load else os.cpu_count() or 1):
-        pool += measure(asked.seconds, len(pool))
+        pool += measure(asked.seconds, len(pool), asked.only)
     if asked.pool:
         asked.pool.write_text(json.dumps(pool))
     table(pool, machine, "no load" if asked.no_load else "a load on each")

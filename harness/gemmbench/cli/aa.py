@@ -56,8 +56,9 @@ def aa(
 ) -> int:
     """Try the gate of 'gemmbench check' on identical code on this machine.
 
-    The backend is blas unless others are named. Says how often it raised a false alarm, how often its intervals held the truth, and the
-    smallest slowdown it would have seen for how much measuring.
+    Says how often it raised a false alarm, how often its intervals held the truth, and the
+    smallest slowdown it would have seen for how much measuring. The backend is blas unless
+    others are named.
     """
     from gemmbench.aa import repeat
     from gemmbench.check import Check
