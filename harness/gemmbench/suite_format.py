@@ -104,8 +104,8 @@ def _dtype(value: Any) -> str:
 
 
 def _effect(value: Any) -> float:
-    if isinstance(value, (int, float, str)) and not isinstance(value, bool):
-        effect = parse_effect(str(value))
+    if isinstance(value, (int, str, Unquoted)) and not isinstance(value, bool):
+        effect = parse_effect(value.text if isinstance(value, Unquoted) else str(value))
         if effect is not None:
             return effect
     raise refusal(f"{got(value)}, expected {EFFECT_FORM}.")
