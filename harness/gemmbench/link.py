@@ -7,6 +7,7 @@ reason in one line; a request that merely raised surfaces as `RequestError` and 
 import contextlib
 import json
 import os
+import random
 import select
 import signal
 import subprocess
@@ -24,9 +25,10 @@ from gemmbench.problem import Problem, problem_to_data
 from gemmbench.reference import Case
 from gemmbench.trial import TIMED_OUT, Environment
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSIONS = (1, 2)  # that can be driven; a worker names its own when it starts
 START_SECONDS = 60.0  # an interpreter and numpy, on a machine that is busy
 GRACE_SECONDS = 2.0  # for a process that closed its pipe to be gone
+STACK_SHIFT_BYTES = 4096  # by which the environment of a worker with a layout may grow
 TAIL_BYTES = 400  # of a lost worker's stderr, for the reason
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
@@ -58,8 +60,11 @@ class Link:
         timeout: float,
         memory_bytes: int = 0,
         environment: Environment | None = None,
+        layout: int | None = None,
     ) -> None:
         self.location = location
+        self.protocol = 0  # the version the worker speaks, known once it has answered
+        self._layout = layout
         self.timeout = timeout
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._closed = False
@@ -94,6 +99,11 @@ class Link:
         finally:
             self._signal(signal.SIGSTOP)
 
+    def pin(self, core: int) -> None:
+        """Keep the worker, and threads it starts from now on, on one CPU."""
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(self._process.pid, {core})
+
     def close(self) -> None:
         """Kill the worker and whatever it started. Closing twice does nothing."""
         if self._closed:
@@ -123,7 +133,7 @@ class Link:
                 stdout=self._output,
                 stderr=self._output,
                 pass_fds=(child_reads, child_writes),
-                env=_variables(threads, environment),
+                env=_variables(threads, environment, self._layout),
                 start_new_session=True,
             )
         except OSError as error:
@@ -135,13 +145,16 @@ class Link:
 
     def _greet(self) -> None:
         hello = self._receive(START_SECONDS)
-        if hello.get("protocol") != PROTOCOL_VERSION:
+        if hello.get("protocol") not in PROTOCOL_VERSIONS:
+            spoken = " and ".join(map(str, PROTOCOL_VERSIONS))
             raise WorkerLostError(
                 f"its worker speaks protocol {hello.get('protocol')}, this gemmbench "
-                f"{PROTOCOL_VERSION}: install matching versions"
+                f"{spoken}: install a gemmbench there that is not newer than this one"
             )
+        self.protocol = int(hello["protocol"])
         self._greeted = True
-        self._exchange("open", {"problem": problem_to_data(self._problem)}, START_SECONDS)
+        opening = {"problem": problem_to_data(self._problem), "layout": self._layout}
+        self._exchange("open", opening, START_SECONDS)  # version 1 has no layouts and ignores it
 
     def _exchange(self, method: str, params: Mapping[str, Any], timeout: float) -> dict[str, Any]:
         request = json.dumps({"method": method, "params": params}) + "\n"
@@ -222,9 +235,15 @@ def location_data(location: Location) -> dict[str, Any]:
     return asdict(location)
 
 
-def _variables(threads: int, environment: Environment) -> dict[str, str]:
-    """The worker's environment: thread counts fixed, and this interpreter's own import path."""
+def _variables(threads: int, environment: Environment, layout: int | None) -> dict[str, str]:
+    """The worker's environment: thread counts fixed, and this interpreter's own import path.
+
+    With a `layout`, its size varies too, and with it where the stack begins. Source: Mytkowicz et
+    al. 2009, Producing wrong data without doing anything obviously wrong!, ASPLOS, section 4.
+    """
     variables = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
+    if layout is not None:
+        variables["GEMMBENCH_LAYOUT"] = "." * random.Random(layout).randrange(STACK_SHIFT_BYTES)
     if not environment.python:
         paths = [path for path in sys.path if path]
         variables["PYTHONPATH"] = os.pathsep.join([*paths, os.getcwd()])

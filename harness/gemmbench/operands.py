@@ -5,6 +5,7 @@ every array a contender touches is made here.
 """
 
 import hashlib
+import random
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from gemmbench.problem import Conv2d, Pair, Problem
 Array = NDArray[Any]
 
 ALIGNMENT = 64  # bytes: one cache line, and the widest vector register
+LAYOUT_BYTES = 4 * 4096  # arrays begin anywhere in four pages, so that their pages differ too
 GUARD_BYTES = 4096  # on each side of the output: a page catches a whole stray tile row
 GUARD_BYTE = 0xA5
 INTEGER_LIMIT = 8  # |operand| of the exact check, reduced where sums could exceed the mantissa
@@ -27,11 +29,31 @@ NUDGE_EVERY = 100  # one element in a hundred: every row of a layer of the suite
 FILLS = ("uniform", "integers", "zeros", "denormal")
 
 
-def aligned_empty(shape: tuple[int, ...], dtype: str) -> Array:
-    """An uninitialised row-major array whose first element lies on a 64-byte boundary."""
+class Layout:
+    """Where arrays begin, reproducible from a seed: whole cache lines after where they would.
+
+    Where a big array begins within a page is the same in every process of one program, and moves
+    times by per cents; varied from process to process it averages out instead. No seed, no shift.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        self._rng = None if seed is None else random.Random(seed)
+
+    def shift(self) -> int:
+        """Bytes to leave before the next array, a multiple of 64 below `LAYOUT_BYTES`."""
+        if self._rng is None:
+            return 0
+        return ALIGNMENT * self._rng.randrange(LAYOUT_BYTES // ALIGNMENT)
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: str, shift: int = 0) -> Array:
+    """An uninitialised row-major array whose first element lies on a 64-byte boundary.
+
+    `shift`: bytes by which it begins later than it would, a multiple of 64.
+    """
     nbytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-    raw = np.empty(nbytes + ALIGNMENT, dtype=np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
+    raw = np.empty(nbytes + shift + ALIGNMENT, dtype=np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT + shift
     return raw[start : start + nbytes].view(dtype).reshape(shape)
 
 
@@ -124,11 +146,11 @@ class GuardedOutput:
         )
 
 
-def guarded_output(problem: Problem) -> GuardedOutput:
-    """The output array of `problem`, poisoned and guarded."""
+def guarded_output(problem: Problem, shift: int = 0) -> GuardedOutput:
+    """The output array of `problem`, poisoned and guarded; `shift` as in `aligned_empty`."""
     shape, dtype = problem.output_shape(), np.dtype(problem.dtype)
     nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    bands = aligned_empty((nbytes + 2 * GUARD_BYTES + ALIGNMENT,), "uint8")
+    bands = aligned_empty((nbytes + 2 * GUARD_BYTES + ALIGNMENT,), "uint8", shift)
     bands.fill(GUARD_BYTE)
     output = GuardedOutput(
         bands[GUARD_BYTES : GUARD_BYTES + nbytes].view(dtype).reshape(shape), bands, GUARD_BYTES

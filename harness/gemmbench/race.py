@@ -54,8 +54,13 @@ class Yardstick(Protocol):
 class Talks(Protocol):
     """What a race needs of a worker; `link.Link` in earnest, a script in tests."""
 
+    protocol: int
+
     def ask(self, method: str, **params: Any) -> dict[str, Any]:
         """The worker's reply. Raises RequestError or WorkerLostError."""
+
+    def pin(self, core: int) -> None:
+        """Keep it on one CPU."""
 
     def close(self) -> None:
         """End the worker."""
@@ -87,6 +92,7 @@ class Entrant:
     """A contender's progress through the race."""
 
     contender: Contender
+    lane: str = ""  # entrants in different lanes never share a process
     state: TrialState = TrialState.COMPLETE
     reason: str = ""
     samples: list[Sample] = field(default_factory=list)
@@ -112,6 +118,7 @@ class Entrant:
 
 
 OpenLink = Callable[[Location, Environment], Talks]
+LinkKey = tuple[str, Environment, str]
 
 
 @dataclass(slots=True)
@@ -125,6 +132,7 @@ class Race:
     roof: Yardstick | None = None
     clock: Clock = time.monotonic
     open_link: OpenLink | None = None
+    layout: int | None = None  # seed of where arrays begin; None: wherever they are allocated
     on_trial: Callable[[Trial], None] | None = None  # told of each trial as it becomes final
     peaks: list[float] = field(default_factory=list)
 
@@ -228,6 +236,7 @@ class Race:
             timeout=self.limits.timeout,
             memory_bytes=self.limits.memory_bytes,
             environment=contender.environment,
+            layout=self.layout,
         )
 
 
@@ -253,8 +262,8 @@ class Heat:
         self.deadline = deadline
         self.quick = quick
         self.started = race.clock()
-        self.links: dict[tuple[str, Environment], Talks] = {}
-        self.descriptions: dict[tuple[str, Environment], dict[str, Any]] = {}
+        self.links: dict[LinkKey, Talks] = {}
+        self.descriptions: dict[LinkKey, dict[str, Any]] = {}
         self.prepared: set[int] = set()  # indices of entrants, which are also their slots
 
     def run(self) -> None:
@@ -339,13 +348,19 @@ class Heat:
         self.verify_before(index)
         self.prepared.add(index)
 
+    def open(self, entrant: Entrant) -> None:
+        """Start the worker of an entrant where it is missing; it gets ready on its own."""
+        key = _key(entrant)
+        if key not in self.links:
+            self.links[key] = self.race.link(entrant.contender)
+
     def describe(self, entrant: Entrant) -> dict[str, Any]:
         """What the worker says of its backend, asked once a process."""
         key = _key(entrant)
-        if key not in self.links:
-            link = self.race.link(entrant.contender)
+        self.open(entrant)
+        if key not in self.descriptions:
             try:
-                self.descriptions[key] = link.ask(
+                self.descriptions[key] = self.links[key].ask(
                     "describe",
                     location=location_data(locate_backend(entrant.contender.backend)),
                     machine=machine_to_data(self.race.spec.machine),
@@ -353,9 +368,8 @@ class Heat:
                     offers=False,
                 )
             except (RequestError, WorkerLostError):
-                link.close()
+                self.links.pop(key).close()
                 raise
-            self.links[key] = link
         return self.descriptions[key]
 
     def verify_before(self, index: int) -> None:
@@ -462,6 +476,7 @@ class Heat:
         key = _key(culprit)
         if key in self.links:
             self.links.pop(key).close()
+        self.descriptions.pop(key, None)
         self.prepared -= {i for i, e in enumerate(self.entrants) if _key(e) == key}
 
     def out_of_time(self, rounds: int, first: float) -> bool:
@@ -509,5 +524,5 @@ def block_loops(seconds: float, loops: int, protocol: RaceProtocol) -> int:
     return max(1, min(wanted, 100 * loops))
 
 
-def _key(entrant: Entrant) -> tuple[str, Environment]:
-    return entrant.contender.backend, entrant.contender.environment
+def _key(entrant: Entrant) -> LinkKey:
+    return entrant.contender.backend, entrant.contender.environment, entrant.lane

@@ -26,7 +26,8 @@ Place = tuple[int | str, ...]  # keys and indices from the top of the file
 class Layer:
     """A problem of a suite, where its shape comes from, and how often the network repeats it.
 
-    `reads` names the layers whose outputs it reads; () means the one before.
+    `reads` names the layers whose outputs it reads; () means the one before. The thresholds are
+    what `check` holds it to, as fractions; None where the suite says nothing.
     """
 
     name: str
@@ -34,6 +35,8 @@ class Layer:
     source: str
     count: int = 1
     reads: tuple[str, ...] = ()
+    min_effect: float | None = None
+    max_regression: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +159,13 @@ def _layers(model: SuiteModel, overrides: DefaultsModel) -> Iterator[Layer]:
         if not source:
             raise _PlacedError(place, "no source. Say where the shape is from, here or on top.")
         yield Layer(
-            layer.name, _problem(layer, model, overrides, place), source, layer.count, layer.from_
+            layer.name,
+            _problem(layer, model, overrides, place),
+            source,
+            layer.count,
+            layer.from_,
+            layer.min_effect,
+            layer.max_regression,
         )
 
 

@@ -30,6 +30,8 @@ from gemmbench.strict_yaml import Unquoted
 MAX_SIZE = 2**31 - 1  # what a BLAS with 32-bit integers can be told
 SHOWN_CHARACTERS = 60  # of a wrong value: enough to find it again, short enough for one line
 
+EFFECT_FORM = "a share below 100 %, such as 5% or 0.05"
+
 DEFAULT_BATCH = 1
 DEFAULT_DTYPE = "float32"
 
@@ -101,6 +103,26 @@ def _dtype(value: Any) -> str:
     return value
 
 
+def _effect(value: Any) -> float:
+    if isinstance(value, (int, str, Unquoted)) and not isinstance(value, bool):
+        effect = parse_effect(value.text if isinstance(value, Unquoted) else str(value))
+        if effect is not None:
+            return effect
+    raise refusal(f"{got(value)}, expected {EFFECT_FORM}.")
+
+
+def parse_effect(text: str) -> float | None:
+    """The fraction that '5%' or '0.05' means; None for anything else, and for 1 or more.
+
+    A bare number from 1 on is refused, because 5 could be meant as 5 % or as five times.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*(%?)\s*", text)
+    if match is None:
+        return None
+    effect = float(match[1]) / (100 if match[2] else 1)
+    return effect if effect < 1 else None
+
+
 def _some_layers(value: Any) -> Any:
     if not isinstance(value, list) or not value:
         raise refusal(f"{got(value)}, expected a list of layers.")
@@ -136,6 +158,12 @@ _TEXT_SCHEMA: dict[str, Any] = {"type": "string", "minLength": 1}
 _NAMES_SCHEMA: dict[str, Any] = {
     "anyOf": [_TEXT_SCHEMA, {"type": "array", "items": _TEXT_SCHEMA, "minItems": 1}]
 }
+_EFFECT_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
+        {"type": "string", "pattern": "^[0-9]{1,2}([.][0-9]+)? ?%$"},
+    ]
+}
 
 Size = Annotated[int, PlainValidator(_size), _Schema(_integer_schema(1))]
 Sizes = Annotated[Pair, PlainValidator(_pair), _Schema(_pair_schema(1))]
@@ -144,6 +172,7 @@ Image = Annotated[tuple[int, int, int], PlainValidator(_image), _Schema(_tuple_s
 Text = Annotated[str, PlainValidator(_text), _Schema(_TEXT_SCHEMA)]
 Name = Annotated[str, PlainValidator(_name), _Schema(_TEXT_SCHEMA)]
 Names = Annotated[tuple[str, ...], PlainValidator(_names), _Schema(_NAMES_SCHEMA)]
+Effect = Annotated[float, PlainValidator(_effect), _Schema(_EFFECT_SCHEMA)]
 Dtype = Annotated[str, PlainValidator(_dtype), _Schema({"type": "string", "enum": list(ITEMSIZE)})]
 
 
@@ -304,6 +333,10 @@ class LayerModel(_Mapping):
     """How often the network repeats the layer."""
     from_: Names = Field(alias="from", default_factory=tuple)
     """Layers listed before, whose outputs it reads; the one before where not given."""
+    min_effect: Effect = Field(default_factory=_absent)
+    """The smallest slowdown that `check` calls a regression, such as 2%."""
+    max_regression: Effect = Field(default_factory=_absent)
+    """What `check` must rule out to call the layer OK, such as 10%."""
 
     @classmethod
     def kinds(cls) -> list[str]:

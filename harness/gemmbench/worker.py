@@ -28,12 +28,19 @@ from gemmbench import __version__
 from gemmbench.backend import Backend, Location, Prepared, algorithms, load_backend
 from gemmbench.errors import GemmbenchError
 from gemmbench.machine import Machine, machine_from_data
-from gemmbench.operands import Array, GuardedOutput, aligned_empty, guarded_output, map_operands
+from gemmbench.operands import (
+    Array,
+    GuardedOutput,
+    Layout,
+    aligned_empty,
+    guarded_output,
+    map_operands,
+)
 from gemmbench.problem import Problem, problem_from_data
 from gemmbench.reference import Check, check
 from gemmbench.space import Config, space_to_data
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2  # 2: `time_slice`, and `layout` when opened
 REASON_LENGTH = 500  # characters; a backend may raise with megabytes of text
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 COLD_COPIES = 256  # most copies that cold mode rotates through
@@ -76,6 +83,7 @@ class Worker:
     """The backend under test and everything prepared with it. Methods are the requests."""
 
     problem: Problem
+    layout: Layout = field(default_factory=Layout)
     backend: Backend | None = None
     slots: dict[int, Slot] = field(default_factory=dict)
     operands: dict[str, Array] = field(default_factory=dict)
@@ -119,7 +127,7 @@ class Worker:
         workspace = getattr(prepared.prepared, "workspace_bytes", None)
         footprint = sum(a.nbytes for a in (*self.operands.values(), prepared.out.array))
         for _ in range(1, copies_for(cold_bytes, footprint + (workspace or 0))):
-            operands = {name: _copy(array) for name, array in self.operands.items()}
+            operands = {name: self._copy(array) for name, array in self.operands.items()}
             copies.append(self._prepare(config, operands))
         self.slots[slot] = Slot(str(config["algorithm"]), copies)
         prepared_flops = getattr(prepared.prepared, "flops", None)
@@ -164,6 +172,12 @@ class Worker:
             last.run()
             _synchronize(last)
         return {"seconds": _time_block(entry, loops)}
+
+    def time_slice(self, slot: int, case: Json, calls: int, repeats: int, warmup: int) -> Json:
+        """Seconds of each of `repeats` blocks of `calls` calls, after `warmup` untimed calls."""
+        first = self.time(slot, case, calls, warmup)["seconds"]
+        entry = self.slots[slot]
+        return {"seconds": [first, *(_time_block(entry, calls) for _ in range(1, repeats))]}
 
     def stages(self, slot: int, case: Json, repeats: int) -> Json:
         """Median seconds of each stage of one call, run in order `repeats` times."""
@@ -212,15 +226,23 @@ class Worker:
 
     def _prepare(self, config: Json, operands: dict[str, Array]) -> Copy:
         assert self.backend is not None  # noqa: S101 - describe() is always the first request
-        out = guarded_output(self.problem)
+        out = guarded_output(self.problem, self.layout.shift())
         given = {**operands, "out": out.array}
         return Copy(operands, out, self.backend.prepare(self.problem, config, given))
 
     def _buffers(self, mapped: Mapping[str, Array]) -> list[dict[str, Array]]:
         if not self.operands:
-            self.operands = {n: aligned_empty(a.shape, str(a.dtype)) for n, a in mapped.items()}
+            self.operands = {name: self._empty(array) for name, array in mapped.items()}
         copies = (copy.operands for slot in self.slots.values() for copy in slot.copies[1:])
         return [self.operands, *copies]
+
+    def _empty(self, like: Array) -> Array:
+        return aligned_empty(like.shape, str(like.dtype), self.layout.shift())
+
+    def _copy(self, array: Array) -> Array:
+        fresh = self._empty(array)
+        np.copyto(fresh, array)
+        return fresh
 
     def _objection(
         self, result: Check, shape: tuple[int, ...], copy: Copy, case: Json
@@ -270,7 +292,8 @@ def serve(requests: Any, replies: Any) -> None:
         method, params = request["method"], request["params"]
         try:
             if method == "open":
-                worker = Worker(problem_from_data(params["problem"]))
+                layout = Layout(params.get("layout"))
+                worker = Worker(problem_from_data(params["problem"]), layout)
                 result: Json = {}
             else:
                 result = getattr(worker, method)(**params)
@@ -326,12 +349,6 @@ def _synchronize(prepared: Prepared) -> None:
 def _optional(backend: Backend, method: str, default: Any) -> Any:
     found = getattr(backend, method, None)
     return default if found is None else found()
-
-
-def _copy(array: Array) -> Array:
-    fresh = aligned_empty(array.shape, str(array.dtype))
-    np.copyto(fresh, array)
-    return fresh
 
 
 def _finite(value: float) -> float | None:

@@ -6,10 +6,12 @@ The one exception is NaN in `max_error`, which SQL reads as "unknown" and comes 
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from gemmbench.comparison import Comparison, GateVerdict
 from gemmbench.machine import Machine, machine_from_data, machine_to_data
 from gemmbench.measurement import Measurement, Sample
 from gemmbench.problem import Problem, problem_from_data, problem_to_data
@@ -37,6 +39,8 @@ COMPARABLE = (
     "alignment",
     "forced",
 )
+
+EFFECTS = ("estimate", "low", "high", "smallest_visible")  # of a comparison
 
 Row = dict[str, Any]
 
@@ -177,6 +181,20 @@ def trial_from_row(row: Mapping[str, Any], measurement: Measurement) -> Trial:
     )
 
 
+def comparison_to_row(comparison: Comparison) -> Row:
+    """Columns of the comparison table but its keys; what is not finite is None."""
+    row = dataclasses.asdict(comparison)
+    finite = {name: _finite(row[name]) for name in EFFECTS}
+    return {**row, **finite, "verdict": str(comparison.verdict), "recorded_at": now()}
+
+
+def comparison_from_row(row: Mapping[str, Any]) -> Comparison:
+    """The comparison in `row`, whose other columns are ignored; NULL comes back as NaN."""
+    fields = {field.name: row[field.name] for field in dataclasses.fields(Comparison)}
+    effects = {name: math.nan if fields[name] is None else fields[name] for name in EFFECTS}
+    return Comparison(**{**fields, **effects, "verdict": GateVerdict(row["verdict"])})
+
+
 def sample_rows(trial_id: int, measurement: Measurement) -> list[Row]:
     """Columns of the sample table, one row a sample, in the order they were taken."""
     return [
@@ -201,6 +219,10 @@ def _seconds(measurement: Measurement) -> Row:
         "seconds_high": summary.high,
         "seconds_min": summary.minimum,
     }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _environment(data: Mapping[str, Any]) -> Environment:

@@ -1,4 +1,4 @@
-"""The tables: machines, runs, problems, trials and every raw sample.
+"""The tables: machines, runs, problems, trials, comparisons and every raw sample.
 
 The newest revision in `migrations/versions` builds exactly these tables. Samples are the truth;
 the `seconds_*` columns of a trial are derived from them and stored beside them, because SQL has
@@ -121,4 +121,28 @@ sample = Table(
     Column("process", Integer, nullable=False),
     Column("round", Integer, nullable=False),
     sqlite_with_rowid=False,
+)
+
+comparison = Table(
+    "comparison",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("run_id", ForeignKey("run.id", ondelete="CASCADE"), nullable=False),
+    Column("base_trial_id", ForeignKey("trial.id", ondelete="CASCADE"), nullable=False),
+    Column("head_trial_id", ForeignKey("trial.id", ondelete="CASCADE"), nullable=False),
+    Column("layer", Text, nullable=False),
+    Column("backend", Text, nullable=False),
+    Column("base", Text, nullable=False),  # what the sides are, for a reader
+    Column("head", Text, nullable=False),
+    Column("estimate", Double),  # fractions: 0.05 is 5 % slower; NULL where it is not finite
+    Column("low", Double),
+    Column("high", Double),
+    Column("smallest_visible", Double),
+    Column("verdict", String(16), nullable=False),
+    Column("pairs", Integer, nullable=False),
+    Column("seconds_measured", Double, nullable=False),
+    Column("identity", String(12), nullable=False),  # equal: exactly the same was compared
+    Column("recorded_at", String(32), nullable=False),
+    Index(None, "run_id"),
+    Index(None, "identity"),
 )

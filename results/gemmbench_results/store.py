@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 
 import gemmbench
+from gemmbench.comparison import Comparison, GateVerdict
 from gemmbench.errors import GemmbenchError
 from gemmbench.machine import Machine
 from gemmbench.measurement import Measurement
@@ -44,6 +45,7 @@ from gemmbench_results import migrations, rows, schema
 from gemmbench_results.database import Database, locate
 
 MOST_RACES = 50  # of one problem that are read back to find its winner
+INTERRUPTED = 130  # exit code of a run that was cut short
 MOST_EVALUATIONS = 20_000  # of one kernel that are read back; newer ones count for more
 
 
@@ -113,13 +115,65 @@ class Store:
     def record(self, run: int, trial: Trial) -> None:
         """Keep `trial` and its samples; committed when this returns."""
         with self._database.writing() as connection:
-            row = rows.problem_to_row(trial.problem)
-            problem_id = _id_of(connection, schema.problem, "canonical", row)
-            values = {"run_id": run, "problem_id": problem_id, **rows.trial_to_row(trial)}
-            trial_id = _insert(connection, schema.trial, values)
-            samples = rows.sample_rows(trial_id, trial.measurement)
-            if samples:
-                connection.execute(insert(schema.sample), samples)
+            _insert_trial(connection, run, trial)
+
+    def compared(
+        self, run: int, comparison: Comparison, identity: str, base: Trial, head: Trial
+    ) -> None:
+        """Keep a comparison with both sides and all their samples; committed when this returns."""
+        with self._database.writing() as connection:
+            values = {
+                "run_id": run,
+                "base_trial_id": _insert_trial(connection, run, base),
+                "head_trial_id": _insert_trial(connection, run, head),
+                "identity": identity,
+                **rows.comparison_to_row(comparison),
+            }
+            _insert(connection, schema.comparison, values)
+
+    def comparisons(self, run: int) -> list[Comparison]:
+        """The comparisons of a run in the order they were decided, its control among them."""
+        if not self._exists:
+            return []
+        own = schema.comparison.c
+        query = select(schema.comparison).where(own.run_id == run).order_by(own.id)
+        with self._database.reading() as connection:
+            found = connection.execute(query).mappings()
+            return [rows.comparison_from_row(dict(row)) for row in found]
+
+    def resumed(self, run: int, identity: str) -> Comparison | None:
+        """The newest decided comparison of an interrupted run with that identity, in `run` too now.
+
+        A run is interrupted if it has no end or ended so. None if there is no such comparison.
+        """
+        own, runs = schema.comparison.c, schema.run.c
+        query = (
+            select(schema.comparison)
+            .join_from(schema.comparison, schema.run)
+            .where(
+                own.identity == identity,
+                own.run_id != run,
+                own.verdict != str(GateVerdict.UNDECIDED),
+                or_(runs.exit_code.is_(None), runs.exit_code == INTERRUPTED),
+            )
+            .order_by(own.id.desc())
+            .limit(1)
+        )
+        with self._database.writing() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+            if row is None:
+                return None
+            copied = {**row, "run_id": run}
+            del copied["id"]
+            _insert(connection, schema.comparison, copied)
+            return rows.comparison_from_row(dict(row))
+
+    def withdraw(self, run: int) -> None:
+        """Make every verdict of `run` but the control's UNDECIDED, whose machine was too noisy."""
+        own = schema.comparison.c
+        query = update(schema.comparison).where(own.run_id == run, own.identity != "")
+        with self._database.writing() as connection:
+            connection.execute(query.values(verdict=str(GateVerdict.UNDECIDED)))
 
     def end(self, run: int, exit_code: int) -> None:
         """Note that the run is over."""
@@ -426,6 +480,18 @@ def _id_of(connection: Connection, table: Table, unique: str, values: Mapping[st
             return _insert(connection, table, values)
     except exc.IntegrityError:  # another process was faster
         return int(connection.execute(query).scalar_one())
+
+
+def _insert_trial(connection: Connection, run: int, trial: Trial) -> int:
+    """Id of the new trial, its samples kept with it."""
+    row = rows.problem_to_row(trial.problem)
+    problem_id = _id_of(connection, schema.problem, "canonical", row)
+    values = {"run_id": run, "problem_id": problem_id, **rows.trial_to_row(trial)}
+    trial_id = _insert(connection, schema.trial, values)
+    samples = rows.sample_rows(trial_id, trial.measurement)
+    if samples:
+        connection.execute(insert(schema.sample), samples)
+    return trial_id
 
 
 def _insert(connection: Connection, table: Table, values: Mapping[str, Any]) -> int:

@@ -1,5 +1,6 @@
 """The same assertions for every store. GEMMBENCH_TEST_DB adds one more, which is wiped."""
 
+import math
 import os
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, exc, text
 
+from gemmbench.comparison import Comparison, GateVerdict
 from gemmbench.errors import GemmbenchError
 from gemmbench.machine import Machine
 from gemmbench.measurement import Measurement, Sample
@@ -80,6 +82,7 @@ def test_an_empty_store_holds_nothing(store):
     assert store.latest_run() is None
     assert store.trials(1) == []
     assert store.best_config(MACHINE, PROTOCOL, CONV, COMPLETE.contender, "abc") is None
+    assert store.comparisons(1) == []
     assert store.evaluations(MACHINE, PROTOCOL, COMPLETE.contender) == []
 
 
@@ -400,3 +403,67 @@ def test_of_several_tuned_configs_raced_together_the_fastest_is_the_stored_winne
         measurement = Measurement((Sample(seconds, 1, 0, 0),))
         store.record(run, replace(COMPLETE, contender=contender, measurement=measurement))
     assert store.best_config(MACHINE, PROTOCOL, CONV, COMPLETE.contender, "abc") == {"mr": 6}
+
+
+COMPARISON = Comparison(
+    "conv2", "numba", 0.05, 0.03, 0.07, 0.02, GateVerdict.REGRESSED, 10, 3.5, "main", "here"
+)
+
+
+def test_a_comparison_comes_back_with_both_sides_and_their_samples(store):
+    run = begin(store)
+    base, head = (replace(COMPLETE, purpose="check", library=name) for name in ("base", "head"))
+    store.compared(run, COMPARISON, "abc", base, head)
+    assert store.comparisons(run) == [COMPARISON]
+    assert store.trials(run) == [base, head]
+    assert store.comparisons(run + 1) == []
+    found = query(store, "SELECT * FROM best")
+    assert found == []  # a side of a comparison is no race
+
+
+def test_what_is_not_finite_comes_back_as_nan(store):
+    run = begin(store)
+    nothing = replace(COMPARISON, estimate=math.nan, low=-math.inf, high=math.inf, pairs=0)
+    store.compared(run, nothing, "abc", COMPLETE, COMPLETE)
+    (found,) = store.comparisons(run)
+    assert all(math.isnan(value) for value in (found.estimate, found.low, found.high))
+    assert found.smallest_visible == COMPARISON.smallest_visible
+
+
+@pytest.mark.parametrize(
+    ("ended", "verdict", "identity", "expected"),
+    [
+        (None, GateVerdict.OK, "abc", True),
+        (130, GateVerdict.REGRESSED, "abc", True),
+        (0, GateVerdict.OK, "abc", False),
+        (1, GateVerdict.REGRESSED, "abc", False),
+        (None, GateVerdict.UNDECIDED, "abc", False),
+        (None, GateVerdict.OK, "other", False),
+    ],
+)
+def test_only_decided_comparisons_of_the_same_in_an_interrupted_run_are_resumed(
+    store, ended, verdict, identity, expected
+):
+    first = begin(store)
+    decided = replace(COMPARISON, verdict=verdict)
+    store.compared(first, decided, identity, COMPLETE, COMPLETE)
+    if ended is not None:
+        store.end(first, ended)
+    second = begin(store)
+    assert store.resumed(second, "abc") == (decided if expected else None)
+    assert store.comparisons(second) == ([decided] if expected else [])
+
+
+def test_a_run_is_not_resumed_from_itself(store):
+    run = begin(store)
+    store.compared(run, COMPARISON, "abc", COMPLETE, COMPLETE)
+    assert store.resumed(run, "abc") is None
+
+
+def test_withdrawn_verdicts_are_undecided_but_the_controls_own(store):
+    run = begin(store)
+    store.compared(run, COMPARISON, "abc", COMPLETE, COMPLETE)
+    store.compared(run, COMPARISON, "", COMPLETE, COMPLETE)
+    store.withdraw(run)
+    verdicts = [one.verdict for one in store.comparisons(run)]
+    assert verdicts == [GateVerdict.UNDECIDED, GateVerdict.REGRESSED]

@@ -1,6 +1,7 @@
 """Each schema revision has a small database in tests/golden/ that must go on being readable.
 
-schema_0001.db was made by revision 0001 itself and holds `STORED`.
+schema_0001.db was made by revision 0001 itself and holds `STORED`; schema_0002.db is that, upgraded
+by revision 0002.
 """
 
 import shutil
@@ -21,7 +22,8 @@ from gemmbench_results import migrations, schema
 from gemmbench_results.database import locate
 from gemmbench_results.store import open_store, store_info, upgrade_store
 
-GOLDEN = Path(__file__).parent.parent / "golden" / "schema_0001.db"
+GOLDENS = Path(__file__).parent.parent / "golden"
+GOLDEN = GOLDENS / "schema_0001.db"
 
 MACHINE = Machine(
     "Example CPU 3000", "zen4", ("avx2", "fma"), 2, 32768, 1048576, 33554432, 8589934592, "Linux"
@@ -63,7 +65,7 @@ def test_schema_and_newest_revision_are_the_same():
 
 
 def test_revisions_form_one_line():
-    assert migrations.known_revisions() == ["0002", "0001"]
+    assert migrations.known_revisions() == ["0003", "0002", "0001"]
 
 
 def test_the_golden_database_is_of_the_first_revision():
@@ -83,7 +85,17 @@ def test_a_database_of_the_first_revision_is_upgraded_when_opened(old):
         with store._database.reading() as connection:
             best = connection.exec_driver_sql("SELECT layer, ms FROM best").all()
         assert best == [("conv2", 10.0)]
-    assert store_info(old).revision == "0002"
+    assert store_info(old).revision == "0003"
+
+
+def test_a_database_of_the_second_revision_is_upgraded_too(tmp_path):
+    path = Path(shutil.copy(GOLDENS / "schema_0002.db", tmp_path / "results.db"))
+    assert store_info(path).revision == "0002"
+    with open_store(path) as store:
+        (run,) = store.runs()
+        assert store.trials(run.number) == STORED
+        assert store.comparisons(run.number) == []
+    assert store_info(path).revision == "0003"
 
 
 def test_an_upgraded_database_is_written_like_a_new_one(old):
@@ -96,14 +108,14 @@ def test_an_upgraded_database_is_written_like_a_new_one(old):
 def test_asking_does_not_upgrade(old):
     before = old.read_bytes()
     info = store_info(old)
-    assert (info.revision, info.newest_revision) == ("0001", "0002")
+    assert (info.revision, info.newest_revision) == ("0001", "0003")
     assert (info.runs, info.trials, info.samples) == (1, 3, 4)
     assert old.read_bytes() == before
 
 
 def test_upgrade_tells_both_revisions(old):
-    assert upgrade_store(old) == ("0001", "0002")
-    assert upgrade_store(old) == ("0002", "0002")
+    assert upgrade_store(old) == ("0001", "0003")
+    assert upgrade_store(old) == ("0003", "0003")
 
 
 def test_an_upgrade_that_fails_leaves_the_database_as_it_was(old, monkeypatch):

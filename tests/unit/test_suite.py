@@ -211,7 +211,8 @@ BAD = {
                        "defaults.batch: got 0, expected an integer >= 1."),
     # A layer.
     "layer text": (one_layer("conv1"), "layers[0]: got 'conv1', expected a mapping with the keys "
-                   f"name, {KINDS}, dtype, batch, source, count, from."),
+                   f"name, {KINDS}, dtype, batch, source, count, from, min_effect, "
+                   "max_regression."),
     "no name": (one_layer("{gemm: 1x1x1}"), "layers[0]: the key 'name' is missing."),
     "name no": (one_layer("{name: no, gemm: 1x1x1}"),
                 'layers[0].name: got no, which YAML does not read as text. Quote it: "no".'),
@@ -237,7 +238,8 @@ BAD = {
     "unknown kind": (one_layer("{name: a, conv: {}}"),
                      "layers[0] ('a'): unknown key 'conv'. Did you mean 'conv2d'?"),
     "later kind": (one_layer("{name: a, relu: {}}"), "layers[0] ('a'): unknown key 'relu'. "
-                   "Choose from batch, conv2d, count, dtype, from, gemm, linear, name, source."),
+                   "Choose from batch, conv2d, count, dtype, from, gemm, linear, max_regression, "
+                   "min_effect, name and 1 more."),
     "no kind": (one_layer("{name: a}"), "layers[0] ('a'): "
                 f"got no kind of layer, expected exactly one of {KINDS}."),
     "two kinds": (one_layer("{name: a, gemm: 1x1x1, linear: {in: 1, out: 1}}"),
@@ -573,3 +575,25 @@ def suite_or_one_line(tmp_path_factory, text):
         assert line.splitlines() == [line]
     else:
         assert len(suite.layers) == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "fraction"), [("2%", 0.02), ("2.5 %", 0.025), ("0.02", 0.02), ("0", 0.0), (".5", 0.5)]
+)
+def test_a_layer_may_have_thresholds_for_check(in_folder, text, fraction):
+    suite = load_text(
+        in_folder,
+        "suite: mine\nsource: s\nlayers:\n"
+        f"  - {{name: a, gemm: 2x3x4, min_effect: {text}, max_regression: {text}}}\n"
+        "  - {name: b, gemm: 2x3x4}\n",
+    )
+    own, plain = suite.layers
+    assert (own.min_effect, own.max_regression) == (fraction, fraction)
+    assert (plain.min_effect, plain.max_regression) == (None, None)
+
+
+@pytest.mark.parametrize("text", ["5", "1", "100%", "-1%", "fast", "true", "[1%]", "null"])
+def test_a_threshold_that_could_mean_something_else_is_refused(in_folder, text):
+    layer = f"{{name: a, gemm: 2x3x4, min_effect: {text}}}"
+    with pytest.raises(GemmbenchError, match=r"layers\[0\].min_effect .'a'.: got .*5% or 0.05"):
+        load_text(in_folder, f"suite: m\nsource: s\nlayers:\n  - {layer}\n")

@@ -1,0 +1,329 @@
+"""`gemmbench check`: did head get slower than base? And `aa`, which asks it of identical code.
+
+Layer by layer, each committed when it is done: process pairs are measured until the gate's
+statistics have seen enough, flagged layers are confirmed in new ones, and a frozen kernel paired
+with itself says whether this machine can tell at all.
+"""
+
+import hashlib
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from math import inf
+from pathlib import Path
+from typing import Any
+
+from gemmbench.check_outcome import (
+    CheckOptions,
+    CheckOutcome,
+    Labels,
+    Recorder,
+    check_protocol,
+    compare,
+)
+from gemmbench.comparison import GateVerdict
+from gemmbench.control import CONTROL, CONTROL_LAYER, CONTROL_PROBLEM
+from gemmbench.gate import (
+    LAYER_LEVEL,
+    LOOKS,
+    Screening,
+    Suspects,
+    Thresholds,
+    confirm,
+    confirmed,
+    flagged,
+    look_at,
+    screen,
+)
+from gemmbench.machine import Machine
+from gemmbench.pairs import Duel, seeded
+from gemmbench.problem import Problem
+from gemmbench.race import Limits, OpenLink, Race, RaceSpec
+from gemmbench.reference import Cases
+from gemmbench.runner import Watcher, check_names
+from gemmbench.sides import Duo, Side
+from gemmbench.suite import Suite
+from gemmbench.trial import Contender, RaceProtocol, TrialState
+from gemmbench.ways import Ask, Asker, Refusal, Way, find_ways
+
+Clock = Callable[[], float]
+
+
+@dataclass(slots=True)
+class Bout:
+    """One way under comparison, while its verdict is open."""
+
+    way: Way
+    duel: Duel
+    thresholds: Thresholds
+    found: Screening = field(default_factory=Screening)
+
+
+@dataclass(slots=True)
+class Check:
+    """One check of some suites. `clock`, `open_link` and `ask` are replaced in tests."""
+
+    suites: Sequence[Suite]
+    duos: Sequence[Duo]
+    options: CheckOptions
+    protocol: RaceProtocol  # as for a race: stored winners are looked up under it
+    machine: Machine
+    recorder: Recorder
+    watcher: Watcher
+    clock: Clock = time.monotonic
+    open_link: OpenLink | None = None
+    ask: Ask | None = None
+    deadline: float = field(default=inf, init=False)
+    outcome: CheckOutcome = field(default_factory=lambda: CheckOutcome(0), init=False)
+    suspects: Suspects = field(default_factory=lambda: Suspects(1), init=False)
+
+    def run(self, command: str) -> CheckOutcome:
+        """Compare every layer. Raises GemmbenchError before anything is measured on bad input.
+
+        Ctrl-C ends it early with what is recorded kept. The run's end is for the caller to note,
+        who knows the exit code.
+        """
+        check_names(self.suites)
+        started = self.clock()
+        self.deadline = started + (self.options.time_budget or inf)
+        found = self.find()
+        protocol = check_protocol(self.protocol)
+        run = self.recorder.begin(command, self.machine, protocol, protocol.seed)
+        ways = [one for one in found if isinstance(one, Way)]
+        self.suspects = Suspects(len(ways))
+        self.outcome = CheckOutcome(
+            run,
+            refusals=[one for one in found if isinstance(one, Refusal)],
+            notes=[event for way in ways for event in way.events],
+        )
+        try:
+            self.compare(ways)
+        except KeyboardInterrupt:
+            self.outcome.interrupted = True
+        self.outcome.seconds = self.clock() - started
+        return self.outcome
+
+    def find(self) -> list[Way | Refusal]:
+        """What is to be compared, and what cannot be."""
+        winner = partial(self.recorder.best_config, self.machine, self.protocol)
+        wanted = self.options.wanted
+        if self.ask is not None:
+            return list(find_ways(self.suites, self.duos, wanted, self.ask, winner))
+        with ExitStack() as stack:
+            askers: dict[Side, Asker] = {}
+
+            def ask(side: Side, problem: Problem) -> dict[str, Any]:
+                if side not in askers:
+                    askers[side] = self.asker(side)
+                    stack.callback(askers[side].close)
+                return askers[side].ask(problem)
+
+            return list(find_ways(self.suites, self.duos, wanted, ask, winner))
+
+    def asker(self, side: Side) -> Asker:
+        """Who asks `side` what it offers."""
+        self.watcher.step(f"asking {side.spec}")
+        return Asker(
+            side,
+            self.machine,
+            self.protocol.threads,
+            self.options.timeout,
+            self.options.memory_bytes,
+        )
+
+    def compare(self, ways: Sequence[Way]) -> None:
+        """Screen, confirm and judge all ways, with the control measured between them."""
+        waiting: list[tuple[int, Bout]] = []
+        with self.control() as control:
+            for position, way in enumerate(ways):
+                self.watcher.layer(way.suite.name, way.layer.name, position, len(ways))
+                if self.options.resume and self.resume(way):
+                    continue
+                if control is not None:
+                    control.take(_due(position, len(ways)) - len(control.values))
+                bout = self.screen(way, len(ways) - position)
+                if bout is None:
+                    continue
+                self.suspects.found[position] = bout.found
+                if self.could_be_flagged_late(bout):
+                    waiting.append((position, bout))
+                else:
+                    self.finish(bout)
+            for position, bout in waiting:
+                self.finish_late(position, bout, ways)
+            if control is not None and self.outcome.comparisons:
+                self.judge_control(control)
+
+    def resume(self, way: Way) -> bool:
+        """Take over what an interrupted check decided of the same."""
+        done = self.recorder.resumed(self.outcome.run, self.identity(way))
+        if done is None:
+            return False
+        self.outcome.comparisons.append(done)
+        self.outcome.resumed += 1
+        return True
+
+    def screen(self, way: Way, left: int) -> Bout | None:
+        """Measure one of `left` ways until it is settled or confirmed; None if a side broke."""
+        bout = Bout(way, self.duel(way, left), self.thresholds(way))
+        with self.operands(way.layer.problem) as cases:
+            bout.duel.race.cases = cases
+            self.watcher.step(way.label)
+            bout.found = screen(bout.duel.take, self.suspects.level, bout.thresholds)
+            if flagged(bout.found, self.suspects.level, bout.thresholds):
+                self.confirm(bout)
+        return None if self.refused(bout) else bout
+
+    def confirm(self, bout: Bout) -> None:
+        """Measure what was flagged again, in new processes."""
+        self.watcher.step(f"{bout.way.label}: flagged, measuring again")
+        bout.duel.may_go_on = lambda: self.clock() < self.deadline
+        bout.found = confirm(bout.found, bout.duel.take)
+
+    def could_be_flagged_late(self, bout: Bout) -> bool:
+        """Whether Holm's later steps, with milder levels, might flag what the first did not."""
+        first, last = self.suspects.level, LAYER_LEVEL
+        found, thresholds = bout.found, bout.thresholds
+        return flagged(found, last, thresholds) and not flagged(found, first, thresholds)
+
+    def finish_late(self, position: int, bout: Bout, ways: Sequence[Way]) -> None:
+        """Judge what had to wait for the others; confirm it first where it is flagged now."""
+        if position in set(self.suspects.late([self.thresholds(way) for way in ways])):
+            with self.operands(bout.way.layer.problem) as cases:
+                bout.duel.race.cases = cases
+                self.confirm(bout)
+            if self.refused(bout):
+                return
+        self.finish(bout)
+
+    def finish(self, bout: Bout) -> None:
+        """Judge one way and keep it."""
+        way, duel, found = bout.way, bout.duel, bout.found
+        comparison = compare(
+            found,
+            bout.thresholds,
+            self.suspects.level,
+            Labels(way.layer.name, way.label, way.duo.base.label, way.duo.head.label),
+            duel.seconds,
+        )
+        sides = duel.trials(way.duo.base.shown(way.base), way.duo.head.shown(way.head))
+        self.recorder.compared(self.outcome.run, comparison, self.identity(way), *sides)
+        self.outcome.comparisons.append(comparison)
+        self.outcome.values.append(tuple(duel.values))
+        if flagged(found, self.suspects.level, bout.thresholds) and not found.confirming:
+            self.outcome.notes.append(
+                f"{way.layer.name}, {way.label}: seems slower, but no time was left to confirm it"
+            )
+
+    def refused(self, bout: Bout) -> bool:
+        """Whether a side was wrong or failed, which is kept instead of a comparison."""
+        way = bout.way
+        shown = way.duo.base.shown(way.base), way.duo.head.shown(way.head)
+        for name, trial in zip(("base", "head"), bout.duel.trials(*shown), strict=True):
+            if trial.state is not TrialState.COMPLETE:
+                self.recorder.record(self.outcome.run, trial)
+                self.outcome.refusals.append(
+                    Refusal(way.layer.name, way.label, name, trial.state, trial.reason)
+                )
+        return bout.duel.broken
+
+    @contextmanager
+    def control(self) -> Iterator[Duel | None]:
+        """The frozen kernel against itself, ready to be measured; None where it is not wanted."""
+        if not self.options.control:
+            yield None
+            return
+        contender = Contender(CONTROL, "gemm")
+        duel = self.new_duel(CONTROL_LAYER, CONTROL_PROBLEM, contender, contender)
+        with self.operands(CONTROL_PROBLEM) as cases:
+            duel.race.cases = cases
+            yield duel
+
+    def judge_control(self, control: Duel) -> None:
+        """Whether the frozen kernel differs from itself, in either direction; then no verdict."""
+        self.watcher.step("control")
+        control.take(LOOKS[0] - len(control.values))
+        direction = -1 if sum(control.values) < 0 else 1
+        thresholds = Thresholds()
+        found = look_at(Screening(), [direction * value for value in control.values])
+        if flagged(found, LAYER_LEVEL, thresholds):
+            found = confirm(found, lambda n: [direction * value for value in control.take(n)])
+        self.outcome.noisy = control.broken or confirmed(found, thresholds)
+        found = Screening(tuple(control.values), found.looks, found.p_slower, found.p_faster)
+        one = compare(
+            found,
+            thresholds,
+            LAYER_LEVEL,
+            Labels(CONTROL_LAYER, "control", "control", "control"),
+            control.seconds,
+        )
+        worst = GateVerdict.REGRESSED if self.outcome.noisy else one.verdict
+        self.outcome.control = replace(one, verdict=worst)
+        sides = control.trials(*control.race.spec.contenders)
+        self.recorder.compared(self.outcome.run, self.outcome.control, "", *sides)
+        if self.outcome.noisy:
+            self.recorder.withdraw(self.outcome.run)
+            self.outcome.comparisons = [
+                replace(each, verdict=GateVerdict.UNDECIDED) for each in self.outcome.comparisons
+            ]
+
+    def duel(self, way: Way, left: int) -> Duel:
+        """Base and head of a way; it may spend its share of the time that is left."""
+        duel = self.new_duel(way.layer.name, way.layer.problem, way.base, way.head)
+        now = self.clock()
+        share = now + (self.deadline - now) / left
+
+        def may_go_on() -> bool:
+            first = len(duel.values) < LOOKS[0]  # less than a first look teaches nothing
+            return self.clock() < (self.deadline if first else share)
+
+        duel.may_go_on = may_go_on
+        return duel
+
+    def new_duel(self, layer: str, problem: Problem, base: Contender, head: Contender) -> Duel:
+        """Base and head on a problem, without their operands."""
+        protocol = check_protocol(self.protocol)
+        suite = self.suites[0].name
+        spec = RaceSpec(suite, layer, problem, (base, head), protocol, self.machine)
+        cases = Cases(problem, Path(), protocol.fill, protocol.seed)
+        limits = Limits(inf, self.options.timeout, self.options.memory_bytes)
+        rng = seeded(protocol.seed, layer, base.backend, base.algorithm, base.weights)
+        race = Race(spec, cases, limits, rng, clock=self.clock, open_link=self.open_link)
+        return Duel(race)
+
+    @contextmanager
+    def operands(self, problem: Problem) -> Iterator[Cases]:
+        """The operands of a problem, on disk while they are needed."""
+        with tempfile.TemporaryDirectory(prefix="gemmbench-") as folder:
+            yield Cases(problem, Path(folder), self.protocol.fill, self.protocol.seed)
+
+    def thresholds(self, way: Way) -> Thresholds:
+        """A layer's own thresholds, where the suite has them."""
+        given, layer = self.options.thresholds, way.layer
+        return Thresholds(
+            given.min_effect if layer.min_effect is None else layer.min_effect,
+            given.max_regression if layer.max_regression is None else layer.max_regression,
+        )
+
+    def identity(self, way: Way) -> str:
+        """Twelve hex digits, equal if and only if exactly the same would be compared."""
+        same = (
+            way.suite.name,
+            way.layer.name,
+            way.layer.problem,
+            way.duo.base.shown(way.base),
+            way.duo.head.shown(way.head),
+            way.identity,
+            check_protocol(self.protocol),
+            self.machine.key(),
+            self.thresholds(way),
+        )
+        return hashlib.sha256(repr(same).encode()).hexdigest()[:12]
+
+
+def _due(position: int, ways: int) -> int:
+    """Pairs of the control that should be there before way `position` of `ways` is measured."""
+    return -(-LOOKS[0] * (position + 1) // (ways + 1))

@@ -1,0 +1,141 @@
+"""`gemmbench aa`."""
+
+import shlex
+import sys
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import click
+
+from gemmbench.cli.checking import checking_options, layers_asked
+from gemmbench.cli.options import Seconds, check_json_target
+from gemmbench.cli.suite import SuiteName
+
+if TYPE_CHECKING:
+    from gemmbench.aa import SelfTest
+    from gemmbench.gate import Thresholds
+
+DEFAULT_BACKEND = "blas"
+
+
+@click.command(epilog="Example: gemmbench aa warden --backend blas --repeats 20")
+@click.argument("suites", nargs=-1, required=True, metavar="SUITE...", type=SuiteName())
+@checking_options
+@click.option(
+    "--repeats",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="How often the whole suite is checked against itself.",
+)
+@click.option(
+    "--time-budget", type=Seconds(), metavar="SECONDS", help="No repeat is begun after this."
+)
+@click.option("--strict", is_flag=True, help="Exit with 3 after any false alarm, or if undecided.")
+def aa(
+    suites: tuple[str, ...],
+    backends: tuple[str, ...],
+    algorithms: tuple[str, ...],
+    weights: str,
+    only: str | None,
+    batch: int | None,
+    dtype: str | None,
+    threads: int | None,
+    min_effect: float,
+    max_regression: float,
+    timeout: float,
+    memory: str | None,
+    db: str,
+    json_to: str | None,
+    seed: int,
+    quiet: bool,
+    repeats: int,
+    time_budget: float | None,
+    strict: bool,
+) -> int:
+    """Try the gate of 'gemmbench check' on identical code on this machine.
+
+    Says how often it raised a false alarm, how often its intervals held the truth, and the
+    smallest slowdown it would have seen for how much measuring. The backend is blas unless
+    others are named.
+    """
+    from gemmbench.aa import repeat
+    from gemmbench.check import Check
+    from gemmbench.check_outcome import CheckOptions, CheckOutcome, exit_code
+    from gemmbench.cli.progress import ProgressLine
+    from gemmbench.cli.run import write_json
+    from gemmbench.gate import Thresholds
+    from gemmbench.sides import itself
+    from gemmbench.ways import Wanted
+    from gemmbench_results.report.comparisons import check_to_data
+    from gemmbench_results.store import open_store
+
+    check_json_target(json_to)
+    asked = layers_asked(
+        suites, only=only, batch=batch, dtype=dtype, threads=threads, memory=memory, seed=seed
+    )
+    duos = tuple(itself(spec) for spec in backends or (DEFAULT_BACKEND,))
+    thresholds = Thresholds(min_effect, max_regression)
+    options = CheckOptions(
+        wanted=Wanted(algorithms, ("plain", "prepared") if weights == "both" else (weights,)),
+        thresholds=thresholds,
+        timeout=timeout,
+        memory_bytes=asked.memory_bytes,
+        control=False,
+    )
+    started = time.monotonic()
+    command = shlex.join(["gemmbench", *sys.argv[1:]])
+    with (
+        open_store(db) as store,
+        ProgressLine(time_budget or 10.0 * repeats, quiet=quiet) as line,
+    ):
+
+        def once(number: int) -> CheckOutcome:
+            protocol = replace(asked.protocol, seed=seed + number)
+            gate = Check(asked.suites, duos, options, protocol, asked.machine, store, line)
+            outcome = gate.run(command)
+            store.end(outcome.run, exit_code(outcome, strict=False, require_baseline=False))
+            return outcome
+
+        test = repeat(
+            once, repeats, lambda: not time_budget or time.monotonic() - started < time_budget
+        )
+    if not quiet:
+        click.echo(text_report(test, thresholds, db), err=json_to == "-")
+    if json_to:
+        write_json(json_to, check_to_data(test.verdict(), test.comparisons()))
+    return self_test_code(test, strict=strict)
+
+
+def self_test_code(test: "SelfTest", *, strict: bool) -> int:
+    """130 if it was interrupted, 5 or 6 if the code is wrong or fails, 3 if strict, else 0."""
+    if any(outcome.interrupted for outcome in test.outcomes):
+        return 130
+    verdicts = {outcome.verdict() for outcome in test.outcomes}
+    for verdict, code in (("WRONG", 5), ("FAILED", 6)):
+        if verdict in verdicts:
+            return code
+    return 3 if strict and test.verdict() != "OK" else 0
+
+
+def text_report(test: "SelfTest", thresholds: "Thresholds", db: str) -> str:
+    """The rates in sentences and what can be seen as a table."""
+    from gemmbench.comparison import GateVerdict
+    from gemmbench_results.report.comparisons import visible_table
+
+    comparisons = test.comparisons()
+    number, improved = len(comparisons), test.false_alarms(GateVerdict.IMPROVED)
+    parts = [
+        f"{test.verdict()}: of {number} comparisons of identical code {test.false_alarms()} were "
+        f"called slower and {improved} faster; {test.checks_with_alarm()} of "
+        f"{len(test.outcomes)} checks raised a false alarm.",
+        f"{test.covered()} of {number} intervals hold the truth (95 % should).",
+        visible_table(test.visible(thresholds)),
+    ]
+    parts += [
+        f"{one.layer}, {one.backend}: not compared: {one.reason.rstrip('.')}."
+        for one in (test.outcomes[0].refusals if test.outcomes else ())
+    ]
+    parts.append(f"Every sample is in {db}.")
+    return "\n\n".join(part for part in parts if part)

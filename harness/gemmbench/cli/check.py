@@ -1,0 +1,199 @@
+"""`gemmbench check`."""
+
+import shlex
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+import click
+
+from gemmbench.cli.checking import checking_options, layers_asked
+from gemmbench.cli.options import Seconds, check_json_target
+from gemmbench.cli.suite import SuiteName
+from gemmbench.errors import GemmbenchError
+
+if TYPE_CHECKING:
+    from gemmbench.check_outcome import CheckOptions, CheckOutcome
+    from gemmbench.cli.measuring import Asked
+    from gemmbench.sides import Sides
+
+SECONDS_A_LAYER = 30.0  # at most, with confirmation, of small layers; for the progress line only
+
+
+@click.command(
+    epilog="Example: gemmbench check mine.yaml --backend ./my_kernel.py:MyGemm --base-rev main"
+)
+@click.argument("suites", nargs=-1, required=True, metavar="SUITE...", type=SuiteName())
+@click.option("--base-rev", metavar="REV", help="Base is the backend's code at a git revision.")
+@click.option(
+    "--base-python", metavar="PATH", help="Base runs in another interpreter, with its libraries."
+)
+@click.option("--base-backend", metavar="SPEC", help="Base is this backend; needs --head-backend.")
+@click.option("--head-backend", metavar="SPEC", help="Head is this backend; needs --base-backend.")
+@checking_options
+@click.option(
+    "--time-budget",
+    type=Seconds(),
+    metavar="SECONDS",
+    help="For the whole suite; what it leaves open is UNDECIDED. [default: none]",
+)
+@click.option("--resume", is_flag=True, help="Go on with the same check that was interrupted.")
+@click.option("--strict", is_flag=True, help="Exit with 3 if undecided or too noisy.")
+@click.option("--require-baseline", is_flag=True, help="Exit with 4 if there is no base.")
+def check(
+    suites: tuple[str, ...],
+    base_rev: str | None,
+    base_python: str | None,
+    base_backend: str | None,
+    head_backend: str | None,
+    backends: tuple[str, ...],
+    algorithms: tuple[str, ...],
+    weights: str,
+    only: str | None,
+    batch: int | None,
+    dtype: str | None,
+    threads: int | None,
+    min_effect: float,
+    max_regression: float,
+    timeout: float,
+    memory: str | None,
+    db: str,
+    json_to: str | None,
+    seed: int,
+    quiet: bool,
+    time_budget: float | None,
+    resume: bool,
+    strict: bool,
+    require_baseline: bool,
+) -> int:
+    """Compare head with base on each layer of SUITE, and fail if head got slower.
+
+    Both sides are measured now, on this machine, in pairs of fresh processes that take turns.
+    Exit codes: 0 fine, 1 a regression, 5 a wrong result, 6 a crash, 130 interrupted.
+    """
+    from gemmbench.check_outcome import CheckOptions
+    from gemmbench.gate import Thresholds
+    from gemmbench.ways import Wanted
+
+    check_json_target(json_to)
+    sides = sides_asked(base_rev, base_python, base_backend, head_backend, backends)
+    asked = layers_asked(
+        suites,
+        only=only,
+        batch=batch,
+        dtype=dtype,
+        threads=threads,
+        memory=memory,
+        seed=seed,
+    )
+    options = CheckOptions(
+        wanted=Wanted(algorithms, ("plain", "prepared") if weights == "both" else (weights,)),
+        thresholds=Thresholds(min_effect, max_regression),
+        time_budget=time_budget,
+        timeout=timeout,
+        memory_bytes=asked.memory_bytes,
+        resume=resume,
+    )
+    with sides as found:
+        outcome, code = run_check(
+            asked, options, found, db, quiet=quiet, strict=strict, require_baseline=require_baseline
+        )
+        report(outcome, found, db, json_to, quiet=quiet)
+    return code
+
+
+def sides_asked(
+    base_rev: str | None,
+    base_python: str | None,
+    base_backend: str | None,
+    head_backend: str | None,
+    backends: tuple[str, ...],
+) -> "AbstractContextManager[Sides]":
+    """Base and head, made when the context is entered. Raises GemmbenchError unless one is asked.
+
+    Exactly one of the three ways to make a base must be given.
+    """
+    from gemmbench.sides import at_revision, two_backends, with_python
+
+    two = base_backend is not None or head_backend is not None
+    if (base_rev is not None) + (base_python is not None) + two != 1:
+        raise GemmbenchError(
+            "check: say what to compare with, in one way: --base-rev REV, --base-python PATH, or "
+            "--base-backend SPEC --head-backend SPEC."
+        )
+    if two:
+        if base_backend is None or head_backend is None or backends:
+            raise GemmbenchError(
+                "check: --base-backend and --head-backend are given together, without --backend."
+            )
+        return nullcontext(two_backends(base_backend, head_backend))
+    if not backends:
+        raise GemmbenchError("check: say which code to compare, such as --backend ./k.py:MyGemm.")
+    if base_rev is not None:
+        return at_revision(base_rev, backends)
+    return with_python(str(base_python), backends)
+
+
+def run_check(
+    asked: "Asked",
+    options: "CheckOptions",
+    sides: "Sides",
+    db: str,
+    *,
+    quiet: bool,
+    strict: bool,
+    require_baseline: bool,
+) -> "tuple[CheckOutcome, int]":
+    """Run the check into the database; its outcome and the exit code."""
+    from gemmbench.check import Check
+    from gemmbench.check_outcome import exit_code
+    from gemmbench.cli.progress import ProgressLine
+    from gemmbench_results.store import open_store
+
+    layers = sum(len(suite.layers) for suite in asked.suites)
+    seconds = options.time_budget or SECONDS_A_LAYER * layers * len(sides.duos)
+    with open_store(db) as store, ProgressLine(seconds, quiet=quiet) as line:
+        gate = Check(asked.suites, sides.duos, options, asked.protocol, asked.machine, store, line)
+        outcome = gate.run(shlex.join(["gemmbench", *sys.argv[1:]]))
+        code = exit_code(outcome, strict=strict, require_baseline=require_baseline)
+        store.end(outcome.run, code)
+    return outcome, code
+
+
+def report(
+    outcome: "CheckOutcome", sides: "Sides", db: str, json_to: str | None, *, quiet: bool
+) -> None:
+    """Print what was found, the summary first, and write JSON where asked."""
+    from gemmbench.cli.run import write_json
+    from gemmbench_results.report.comparisons import check_to_data
+
+    if not quiet:
+        click.echo(text_report(outcome, sides, db), err=json_to == "-")
+    if json_to:
+        write_json(json_to, check_to_data(outcome.verdict(), outcome.comparisons))
+    if outcome.interrupted:
+        click.echo(
+            f"gemmbench: interrupted; what was decided is in {db}: go on with --resume", err=True
+        )
+
+
+def text_report(outcome: "CheckOutcome", sides: "Sides", db: str) -> str:
+    """The summary, the table, what could not be compared, and what else a reader should know."""
+    from gemmbench_results.report.comparisons import comparison_table, percent, summary
+
+    parts = [summary(outcome.verdict(), outcome.comparisons)]
+    parts.append(comparison_table(outcome.comparisons))
+    parts += [
+        f"{one.layer}, {one.backend}: not compared: {one.side} {str(one.state).lower()}: "
+        f"{one.reason.rstrip('.')}."
+        for one in outcome.refusals
+    ]
+    notes = [*sides.notes, *outcome.notes]
+    if outcome.control is not None:
+        low, high = percent(outcome.control.low), percent(outcome.control.high)
+        notes.append(f"a frozen kernel against itself reads {low} … {high}")
+    if outcome.resumed:
+        notes.append(f"{outcome.resumed} comparisons are from the check that was interrupted")
+    parts += [f"{note[:1].upper()}{note[1:]}." for note in notes]
+    parts.append(f"It took {outcome.seconds:.0f} s; every sample is in {db} (run {outcome.run}).")
+    return "\n\n".join(part for part in parts if part)
