@@ -9,7 +9,7 @@ from gemmbench.measurement import Measurement, Stages
 from gemmbench.problem import Problem
 from gemmbench.space import Config
 
-Purpose = Literal["race", "tune", "share", "check"]  # "share": leaders of other layers, measured here
+Purpose = Literal["race", "tune", "share", "check"]  # "share": leads on another layer
 
 FEWEST_EVALUATIONS = 5  # configs that passed, or the whole space: fewer are no search
 TIMED_OUT = "timed out"  # how the reason of a contender begins that did not answer in time
