@@ -5,6 +5,7 @@ High-Performance BLIS": the register block from the registers, kc from L1, nc fr
 """
 
 import itertools
+import math
 from collections import Counter
 from dataclasses import dataclass
 
@@ -120,7 +121,7 @@ def default_config(
         "pack_b": "fused" if "fused" in pack_b else pack_b[0],
     }  # fmt: skip
     config |= _cache_blocks(shape, regs, (l1, l2), (mr, nv), grid, pack_b, packed)
-    if not regs.vector.masks and "fused" in pack_b:
+    if not regs.vector.masks and "ready" not in pack_b:
         config |= _long_blocks(shape, regs, (l2, block_of_l3(machine)), grid, pack_a)
     streams = pack_b[0] == "off" and _long_rows(shape, regs) and shape.k * shape.n * size > l2
     if shape.m <= VERY_FEW_ROWS and streams:
@@ -191,12 +192,16 @@ def _long_blocks(
         return {}
     if columns <= SLIM and rows > FEW_ROWS and b_bytes <= l3:
         return {"kc": shape.k, "nc": shape.n, "order": "rows"}
+    if "on" not in pack_a:  # a convolution: many columns, and C, of several images, in memory
+        side = math.isqrt(l2 // 2 // size)
+        nc = min(shape.n, side // lanes * lanes)
+        return {"kc": k_block(shape.k, side, lanes), "nc": nc, "order": "rows"}
     if rows <= PANEL_ROWS:
         kc = max(LEAST_PANEL, min(LONG_PANEL, l2 // 2 // (rows * size)))
         return {"kc": k_block(shape.k, kc, lanes), "nc": shape.n, "order": "panels"}
-    if rows * columns * size > STREAM_L2S * l2 // 2 and "on" in pack_a:
+    kc = k_block(shape.k, LONG_PANEL, lanes)
+    if rows * columns * size > STREAM_L2S * l2 // 2:
         # C leaves L2: Goto's order, a block of A packed in L2 and each panel of B met in turn.
-        kc = k_block(shape.k, LONG_PANEL, lanes)
         mc = min(shape.m, max(1, l2 * 3 // 8 // (kc * size)))
         return {"kc": kc, "mc": mc, "nc": shape.n, "order": "panels", "pack_a": "on", "ku": 4}
     return {}

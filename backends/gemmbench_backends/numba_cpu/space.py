@@ -22,7 +22,7 @@ from gemmbench_backends.numba_cpu.product import Shape, k_block
 KC_VALUES = (128, 256, 512, 1024, 2048)
 FEW_ROWS_OF_B = (8, 16, 32, 64)  # blocks along k where B is read in its own order
 MC_VALUES = (96, 384)
-NC_VECTORS = (16, 64)
+NC_VECTORS = (16, 32, 64)
 
 
 def problem_space(problem: Problem, machine: Machine, choice: Config) -> SearchSpace:
