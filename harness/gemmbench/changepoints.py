@@ -13,6 +13,7 @@ Monte Carlo p-values", Biometrika 78 (1991) 301-304.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,10 +47,7 @@ def find_steps(values: Sequence[float], seed: int = 0) -> list[Step]:
     rng = np.random.default_rng(seed)
     cuts = sorted(_cuts(series, 0, len(series), rng))
     edges = [0, *(cut for cut, _ in cuts), len(series)]
-    levels = [
-        float(np.median(series[start:end]))
-        for start, end in zip(edges[:-1], edges[1:], strict=True)
-    ]
+    levels = [float(np.median(series[start:end])) for start, end in pairwise(edges)]
     return [
         Step(cut, before, after, p_value)
         for (cut, p_value), before, after in zip(cuts, levels[:-1], levels[1:], strict=True)

@@ -22,8 +22,10 @@ from gemmbench_results.store import Run, Store
 
 ROOF = "roof"  # the reference that every race has: the fused multiply-add peak, raced beside it
 
-COLUMNS = ("run", "started_at", "suite", "layer", "shape", "dtype", "seconds", "roofs", "backend",
-           "algorithm", "weights", "tuned", "config", "environment", "source_hash", "library", "trial")  # fmt: skip
+COLUMNS = (
+    "trial", "run", "started_at", "suite", "layer", "shape", "dtype", "seconds", "roofs",
+    "backend", "algorithm", "weights", "tuned", "config", "environment", "source_hash", "library",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,9 +49,10 @@ def history(
         click.echo(history_csv(groups), nl=False)
     elif format_ == "json":
         click.echo(history_json(groups, reference))
+    elif format_ == "markdown":
+        click.echo(history_text(groups, reference, format="markdown"))
     else:
-        style = "markdown" if format_ == "markdown" else "table"
-        click.echo(history_text(groups, reference, format=style))
+        click.echo(history_text(groups, reference))
     return 0
 
 

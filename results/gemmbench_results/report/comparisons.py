@@ -29,8 +29,16 @@ SCHEMA = 1
 MOST_ANNOTATIONS = 10  # of each level: GitHub shows no more of one step
 LEVELS = {GateVerdict.REGRESSED: "error", GateVerdict.UNDECIDED: "warning"}  # others: none
 NOT_MEASURED = "not measured"
-COLUMNS = {"layer": "left", "backend": "left", "change": "right", "95 % interval": "left",
-           "verdict": "left", "would see": "right", "pairs": "right", "seconds": "right"}  # fmt: skip
+COLUMNS = {
+    "layer": "left",
+    "backend": "left",
+    "change": "right",
+    "95 % interval": "left",
+    "verdict": "left",
+    "would see": "right",
+    "pairs": "right",
+    "seconds": "right",
+}
 FOOTNOTE = (
     "change: head against base, + is slower; would see: the smallest slowdown that would have "
     "been flagged 9 times in 10; pairs: of fresh processes"
@@ -167,10 +175,10 @@ def by_severity(comparisons: Sequence[Comparison]) -> list[Comparison]:
 
 
 def summary_sentence(comparisons: Sequence[Comparison]) -> str:
-    """'1 of 8 REGRESSED: conv2 (numba) +6.2 %; 1 UNDECIDED; 6 OK.'"""
+    """As '1 of 8 REGRESSED: conv2 (numba) +6.2 %; 1 UNDECIDED; 6 OK.'."""
     if not comparisons:
         return "Nothing was compared."
-    clauses = []
+    clauses: list[str] = []
     for verdict in GateVerdict:
         found = [one for one in by_severity(comparisons) if one.verdict is verdict]
         if not found:

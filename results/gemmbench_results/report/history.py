@@ -4,17 +4,20 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
+from math import log
 from statistics import median
 from typing import Any
 
 from tabulate import tabulate
 
 from gemmbench.changepoints import FEWEST
+from gemmbench_results.export.entries import contender_name
 from gemmbench_results.history import ROOF, Change, Group, Series
 from gemmbench_results.report.escape import markdown_cell, one_line
-from gemmbench_results.report.table import STYLES, Format, seconds_text
+from gemmbench_results.report.table import STYLES, Format, digits, seconds_text
 
 BARS = "▁▂▃▄▅▆▇█"
+VALUE_DIGITS = 4
 DRAWN = 24  # the newest values that are drawn
 FLAT = 0.02  # ln ratio; a smaller range is drawn as level, or noise would look like a story
 SHOWN_FACTS = ("CPU", "microarchitecture", "cores", "BLAS", "BLAS kernel", "numpy", "numba",
@@ -63,14 +66,6 @@ def history_json(groups: Sequence[Group], reference: str = ROOF) -> str:
     return json.dumps(data, indent=2)
 
 
-def contender_label(series: Series) -> str:
-    """'numba gemm', with the interpreter and variables where they are not the usual ones."""
-    one = series.contender
-    variables = [f"{name}={value}" for name, value in one.environment.variables]
-    extra = " ".join([*([one.environment.python] if one.environment.python else []), *variables])
-    return f"{one.label()} ({extra})" if extra else one.label()
-
-
 def sparkline(logs: Sequence[float]) -> str:
     """The newest `DRAWN` values as bars, low to high; a range below `FLAT` is level."""
     drawn = logs[-DRAWN:]
@@ -91,8 +86,10 @@ def change_text(change: Change) -> str:
 
 def _group(group: Group, style: Format) -> Iterator[str]:
     if group.differs:
-        listed = "\n".join(f"  {_shown(str(one), style)}" for one in group.differs)
-        yield f"Not comparable with the runs above, whose machine or protocol differs:\n{listed}"
+        bullet = "- " if style == "markdown" else "  "
+        listed = "\n".join(f"{bullet}{_shown(str(one), style)}" for one in group.differs)
+        yield "Not comparable with the runs above, because this differs:"
+        yield listed
     facts = dict(group.fingerprint.facts)
     shown = [f"{name} {facts[name]}" for name in SHOWN_FACTS if facts.get(name, "none") != "none"]
     yield _shown(f"{', '.join(shown)} ({group.fingerprint.key()})", style)
@@ -108,15 +105,13 @@ def _group(group: Group, style: Format) -> Iterator[str]:
 
 
 def _row(series: Series) -> list[str]:
-    from math import log
-
     values = [point.value for point in series.points]
     return [
         series.layer,
-        contender_label(series),
+        contender_name(series.contender),
         str(len(values)),
-        f"{median(values):.3f}",
-        f"{values[-1]:.3f}",
+        digits(median(values), VALUE_DIGITS),
+        digits(values[-1], VALUE_DIGITS),
         seconds_text(series.points[-1].seconds),
         sparkline([log(value) for value in values]),
         "; ".join(change_text(change) for change in series.changes),
@@ -145,7 +140,7 @@ def _point_rows(group: Group, series: Series) -> Iterator[dict[str, Any]]:
         yield {
             "fingerprint": group.fingerprint.key(),
             **{name: getattr(series, name) for name in ("suite", "layer", "shape", "dtype")},
-            "contender": contender_label(series),
+            "contender": contender_name(series.contender),
             **_fields(point, POINT_FIELDS[6:-1]),
             "step_p_value": steps.get(point.run, ""),
         }
@@ -167,7 +162,7 @@ def _series_data(series: Series) -> dict[str, Any]:
     one = series.contender
     return {
         **{name: getattr(series, name) for name in ("suite", "layer", "shape", "dtype")},
-        "contender": contender_label(series),
+        "contender": contender_name(series.contender),
         "backend": one.backend,
         "algorithm": one.algorithm,
         "weights": one.weights,

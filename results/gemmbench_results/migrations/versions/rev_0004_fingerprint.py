@@ -19,7 +19,8 @@ CREATE VIEW series AS
 SELECT run, started_at, fingerprint, suite, layer, shape, dtype, contender, seconds, roofs,
     backend, algorithm, weights, tuned, config, environment, source_hash, library, trial
 FROM (
-    SELECT t.id AS trial, r.id AS run, r.started_at, r.fingerprint, t.suite, t.layer, p.shape, p.dtype,
+    SELECT t.id AS trial, r.id AS run, r.started_at, r.fingerprint, t.suite, t.layer, p.shape,
+        p.dtype,
         t.backend || ' ' || t.algorithm
             || CASE WHEN t.weights = 'prepared' THEN ' prepared' ELSE '' END AS contender,
         t.seconds_median AS seconds,
