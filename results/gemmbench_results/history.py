@@ -1,8 +1,11 @@
 """How each contender's time developed over the runs in a store; it informs and never gates.
 
-Runs are grouped by fingerprint: only within a group are times compared. Each time is divided by
-that of a reference which was timed in the same rounds, because machines drift by more than most
-changes are worth. Steps are looked for in the logarithms (`gemmbench.changepoints`).
+Runs are grouped by fingerprint: only within a group are times compared. Each contender's fastest
+block is divided by that of a reference which was timed in the same rounds, because machines drift
+by more than most changes are worth. NumPy's BLAS is that reference where it was raced: within a
+fingerprint its code is frozen, and it meets the same neighbours on the same layer
+(docs/adr/013-history-against-blas.md). Steps are looked for in the logarithms
+(`gemmbench.changepoints`).
 """
 
 import json
@@ -20,17 +23,26 @@ from gemmbench.trial import Contender, Environment
 from gemmbench_results.fingerprint import Difference, Fingerprint, differences, fingerprint
 from gemmbench_results.store import Run, Store
 
-ROOF = "roof"  # the reference that every race has: the fused multiply-add peak, raced beside it
+ROOF = "roof"  # the fused multiply-add peak, which nearly every race has beside it
+BLAS = "blas"  # NumPy's, raced by default
+AUTO = "auto"  # BLAS where most runs of a series have it, else the roof
 
 COLUMNS = (
-    "trial", "run", "started_at", "suite", "layer", "shape", "dtype", "seconds", "roofs",
-    "backend", "algorithm", "weights", "tuned", "config", "environment", "source_hash", "library",
+    "trial", "run", "started_at", "suite", "layer", "shape", "dtype", "seconds", "fastest",
+    "times_roof", "backend", "algorithm", "weights", "tuned", "config", "environment",
+    "source_hash", "library",
 )  # fmt: skip
+
+Row = Mapping[str, Any]
+Place = tuple[int, str, str]  # run, suite, layer: one race
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One run's time of a contender, its fastest config; `value` is in units of the reference."""
+    """One run's time of a contender, its fastest config.
+
+    `seconds` is the median call; `value` the fastest block in units of the reference's.
+    """
 
     run: int
     started_at: str
@@ -40,6 +52,7 @@ class Point:
     config: str
     source_hash: str
     library: str
+    reference_source: str  # hash of the reference's source and library; '' of the roof
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +64,7 @@ class Change:
     before: float
     after: float
     p_value: float
-    changed: tuple[str, ...]  # of "config", "source" and "library", between the runs beside it
+    changed: tuple[str, ...]  # "config", "source", "library", "reference": between its two runs
 
     @property
     def ratio(self) -> float:
@@ -68,8 +81,10 @@ class Series:
     shape: str
     dtype: str
     contender: Contender
+    reference: str
     points: tuple[Point, ...]
     changes: tuple[Change, ...]
+    left_out: int  # runs that timed it without the reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,30 +103,29 @@ def read_history(
     suite: str | None = None,
     layer: str = "*",
     backend: str | None = None,
-    reference: str = ROOF,
+    reference: str = AUTO,
 ) -> list[Group]:
     """The history in `store`, groups in the order of their first runs.
 
-    `reference` is `ROOF`, or a backend that was raced in the same runs. Raises GemmbenchError
-    where nothing is stored that fits.
+    `reference` is `AUTO`, `ROOF`, or a backend that was raced in the same runs. Raises
+    GemmbenchError where nothing is stored that fits.
     """
     rows = [row for row in _rows(store) if suite in (None, row["suite"])]
     _check_found(store, rows, suite)
-    rows = _of_layer(rows, layer)
-    by_run = _reference_seconds(rows, reference)
+    rows = [row for row in rows if fnmatchcase(row["layer"], layer)] or _refuse_layer(rows, layer)
     wanted = [row for row in rows if backend in (None, row["backend"])]
     if not wanted:
         raise GemmbenchError(_no_such("--backend", backend, (row["backend"] for row in rows)))
+    races = _reference_rows(rows, BLAS if reference == AUTO else reference)
     prints = {run.number: _fingerprint(run) for run in store.runs()}
-    groups: dict[Fingerprint, list[dict[str, Any]]] = {}
+    groups: dict[Fingerprint, list[Row]] = {}
     for row in wanted:
-        seconds = by_run.get((row["run"], row["suite"], row["layer"]))
-        value = row["roofs"] if reference == ROOF else seconds and row["seconds"] / seconds
-        if value:
-            groups.setdefault(prints[row["run"]], []).append({**row, "value": value})
-    if not groups:
+        groups.setdefault(prints[row["run"]], []).append(row)
+    found = [_group(same, own, races, reference) for same, own in groups.items()]
+    filled = [group for group in found if group.series]
+    if not filled:
         raise GemmbenchError(_no_reference(reference, rows))
-    return _with_differences([_group(*group) for group in groups.items()])
+    return _with_differences(filled)
 
 
 def changes_of(points: Sequence[Point]) -> tuple[Change, ...]:
@@ -129,59 +143,81 @@ def changes_of(points: Sequence[Point]) -> tuple[Change, ...]:
     )
 
 
-def _rows(store: Store) -> list[dict[str, Any]]:
+def _rows(store: Store) -> list[Row]:
     view = table("series", *(column(name) for name in COLUMNS))
-    return store.read(select(view).order_by(view.c.trial))
+    return list(store.read(select(view).order_by(view.c.trial)))
 
 
-def _of_layer(rows: list[dict[str, Any]], glob: str) -> list[dict[str, Any]]:
-    found = [row for row in rows if fnmatchcase(row["layer"], glob)]
-    if not found:
-        raise GemmbenchError(_no_such("--layer", glob, (row["layer"] for row in rows)))
-    return found
-
-
-def _reference_seconds(
-    rows: Iterable[Mapping[str, Any]], backend: str
-) -> dict[tuple[int, str, str], float]:
-    """Seconds of the backend's fastest contender with plain weights, by run, suite and layer."""
-    found: dict[tuple[int, str, str], float] = {}
+def _reference_rows(rows: Iterable[Row], backend: str) -> dict[Place, Row]:
+    """The fastest contender of `backend` with plain weights in each race that it was in."""
+    found: dict[Place, Row] = {}
     for row in rows:
         if row["backend"] == backend and row["weights"] == "plain":
-            key = (row["run"], row["suite"], row["layer"])
-            found[key] = min(row["seconds"], found.get(key, row["seconds"]))
+            place = _place(row)
+            found[place] = min(row, found.get(place, row), key=lambda one: float(one["fastest"]))
     return found
+
+
+def _place(row: Row) -> Place:
+    return row["run"], row["suite"], row["layer"]
 
 
 def _fingerprint(run: Run) -> Fingerprint:
     return fingerprint(run.machine, run.software, run.protocol)
 
 
-def _group(same: Fingerprint, rows: Sequence[Mapping[str, Any]]) -> Group:
-    series: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+def _group(
+    same: Fingerprint, rows: Sequence[Row], races: Mapping[Place, Row], reference: str
+) -> Group:
+    own: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         key = ("suite", "layer", "shape", "dtype", "backend", "algorithm", "weights", "environment")
-        series.setdefault(tuple(row[name] for name in key), []).append(row)
-    runs = tuple(dict.fromkeys(row["run"] for row in rows))
-    return Group(same, runs, tuple(_series(own) for own in series.values()))
+        own.setdefault(tuple(row[name] for name in key), []).append(row)
+    series = [_series(found, races, reference) for found in own.values()]
+    filled = tuple(one for one in series if one.points)
+    runs = sorted({point.run for one in filled for point in one.points})
+    return Group(same, tuple(runs), filled)
 
 
-def _series(rows: Sequence[Mapping[str, Any]]) -> Series:
+def _series(rows: Sequence[Row], races: Mapping[Place, Row], reference: str) -> Series:
     first = rows[0]
-    names = ("run", "started_at", "seconds", "value", "config", "source_hash", "library")
+    raced = [row for row in rows if _place(row) in races and row["backend"] != BLAS]
+    if reference == AUTO:
+        reference = BLAS if 2 * len(raced) >= len(rows) and raced else ROOF
     points = tuple(
-        Point(**{name: row[name] for name in names}, tuned=bool(row["tuned"])) for row in rows
-    )
-    environment = json.loads(first["environment"])
-    variables = tuple((name, value) for name, value in environment["variables"])
-    contender = Contender(
-        first["backend"],
-        first["algorithm"],
-        first["weights"],
-        environment=Environment(environment["python"], variables),
+        point
+        for row in rows
+        for point in [_point(row, None if reference == ROOF else races.get(_place(row)))]
+        if point is not None and first["backend"] != reference
     )
     shape = (first["suite"], first["layer"], first["shape"], first["dtype"])
-    return Series(*shape, contender, points, changes_of(points))
+    left_out = len(rows) - len(points)
+    return Series(*shape, _contender(first), reference, points, changes_of(points), left_out)
+
+
+def _point(row: Row, reference: Row | None) -> Point | None:
+    """A row in units of the reference's row, of the roof without one; None if it has no roof."""
+    value = row["times_roof"] if reference is None else row["fastest"] / reference["fastest"]
+    if value is None:
+        return None
+    names = ("run", "started_at", "seconds", "config", "source_hash", "library")
+    return Point(
+        **{name: row[name] for name in names},
+        value=float(value),
+        tuned=bool(row["tuned"]),
+        reference_source="" if reference is None else reference["source_hash"],
+    )
+
+
+def _contender(row: Row) -> Contender:
+    environment = json.loads(row["environment"])
+    variables = tuple((name, value) for name, value in environment["variables"])
+    return Contender(
+        row["backend"],
+        row["algorithm"],
+        row["weights"],
+        environment=Environment(environment["python"], variables),
+    )
 
 
 def _changed(before: Point, after: Point) -> tuple[str, ...]:
@@ -189,6 +225,7 @@ def _changed(before: Point, after: Point) -> tuple[str, ...]:
         "config": (before.config, after.config),
         "source": (before.source_hash, after.source_hash),
         "library": (before.library, after.library),
+        "reference": (before.reference_source, after.reference_source),
     }
     return tuple(name for name, (old, new) in pairs.items() if old != new)
 
@@ -206,7 +243,7 @@ def _with_differences(groups: Sequence[Group]) -> list[Group]:
     ]
 
 
-def _check_found(store: Store, rows: Sequence[Mapping[str, Any]], suite: str | None) -> None:
+def _check_found(store: Store, rows: Sequence[Row], suite: str | None) -> None:
     if rows:
         return
     stored = sorted({row["suite"] for row in _rows(store)})
@@ -215,11 +252,15 @@ def _check_found(store: Store, rows: Sequence[Mapping[str, Any]], suite: str | N
     raise GemmbenchError(f"{store.name}: {_no_such('suite', suite, stored)}")
 
 
+def _refuse_layer(rows: Sequence[Row], glob: str) -> list[Row]:
+    raise GemmbenchError(_no_such("--layer", glob, (row["layer"] for row in rows)))
+
+
 def _no_such(what: str, given: str | None, stored: Iterable[str]) -> str:
     return f"{what}: no stored race has {given!r}.{did_you_mean(str(given), stored)}"
 
 
-def _no_reference(reference: str, rows: Sequence[Mapping[str, Any]]) -> str:
+def _no_reference(reference: str, rows: Sequence[Row]) -> str:
     if reference == ROOF:
         return "history: these races were run without a roof. Use --reference with a backend."
-    return _no_such("--reference", reference, [ROOF, *(row["backend"] for row in rows)])
+    return _no_such("--reference", reference, [AUTO, ROOF, *(row["backend"] for row in rows)])

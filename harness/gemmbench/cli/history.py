@@ -13,10 +13,11 @@ from gemmbench.cli.options import db_option
 @click.option("--backend", metavar="SPEC", help="Only this backend's. [default: all]")
 @click.option(
     "--reference",
-    metavar="roof|SPEC",
-    default="roof",
+    metavar="auto|roof|SPEC",
+    default="auto",
     show_default=True,
-    help="What times are divided by: the machine's roof, or a backend of the same races.",
+    help="What times are divided by: the machine's roof, or a backend of the same races; auto is "
+    "blas where most runs have it, else roof.",
 )
 @click.option(
     "--format",
@@ -48,11 +49,11 @@ def history(
     if format_ == "csv":
         click.echo(history_csv(groups), nl=False)
     elif format_ == "json":
-        click.echo(history_json(groups, reference))
+        click.echo(history_json(groups))
     elif format_ == "markdown":
-        click.echo(history_text(groups, reference, format="markdown"))
+        click.echo(history_text(groups, format="markdown"))
     else:
-        click.echo(history_text(groups, reference))
+        click.echo(history_text(groups))
     return 0
 
 

@@ -27,28 +27,27 @@ NEVER_A_GATE = (
     "A history informs; it decides nothing. To compare two versions, run 'gemmbench check'."
 )
 
-COLUMNS = ("layer", "contender", "runs", "median", "latest", "time", "history", "steps")
+COLUMNS = ("layer", "contender", "against", "runs", "median", "latest", "time", "history", "steps")
 RIGHT = {"runs", "median", "latest"}
-POINT_FIELDS = ("fingerprint", "suite", "layer", "shape", "dtype", "contender", "run",
-                "started_at", "seconds", "value", "tuned", "config", "source_hash", "library",
-                "step_p_value")  # fmt: skip
+POINT = ("run", "started_at", "seconds", "value", "tuned", "config", "source_hash", "library")
+SERIES = ("suite", "layer", "shape", "dtype")
+CSV_COLUMNS = ("fingerprint", *SERIES, "contender", "reference", *POINT, "step_p_value")
 
 
 def history_text(
     groups: Sequence[Group],
-    reference: str = ROOF,
     *,
     format: Format = "table",  # noqa: A002  the command line's own word
 ) -> str:
     """The groups one after another, each with how it differs from the one before."""
     parts = [part for group in groups for part in _group(group, format)]
-    return "\n\n".join([*parts, "\n".join(_notes(groups, reference))])
+    return "\n\n".join([*parts, "\n".join(_notes(groups))])
 
 
 def history_csv(groups: Sequence[Group]) -> str:
     """One line a run and contender; `step_p_value` is filled where a step begins."""
     target = io.StringIO()
-    writer = csv.DictWriter(target, POINT_FIELDS, lineterminator="\n")
+    writer = csv.DictWriter(target, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
     for group in groups:
         for series in group.series:
@@ -56,14 +55,9 @@ def history_csv(groups: Sequence[Group]) -> str:
     return target.getvalue()
 
 
-def history_json(groups: Sequence[Group], reference: str = ROOF) -> str:
-    """One object: `{"schema": 1, "reference", "groups": [...]}`, times in seconds."""
-    data = {
-        "schema": 1,
-        "reference": reference,
-        "groups": [_group_data(group) for group in groups],
-    }
-    return json.dumps(data, indent=2)
+def history_json(groups: Sequence[Group]) -> str:
+    """One object: `{"schema": 1, "groups": [...]}`, times in seconds."""
+    return json.dumps({"schema": 1, "groups": [_group_data(group) for group in groups]}, indent=2)
 
 
 def sparkline(logs: Sequence[float]) -> str:
@@ -109,6 +103,7 @@ def _row(series: Series) -> list[str]:
     return [
         series.layer,
         contender_name(series.contender),
+        series.reference,
         str(len(values)),
         digits(median(values), VALUE_DIGITS),
         digits(values[-1], VALUE_DIGITS),
@@ -118,14 +113,21 @@ def _row(series: Series) -> list[str]:
     ]
 
 
-def _notes(groups: Sequence[Group], reference: str) -> Iterator[str]:
-    what = (
-        "the machine's roof would take for the same operations, raced in the same rounds"
-        if reference == ROOF
-        else f"{one_line(reference)} took in the same race"
+def _notes(groups: Sequence[Group]) -> Iterator[str]:
+    series = [one for group in groups for one in group.series]
+    yield (
+        "median, latest: the fastest block of a run, as a multiple of that of what it is against, "
+        "timed in the same rounds; time: the latest run's median call"
     )
-    yield f"median and latest: times what {what}; time: the latest run's, as it was."
-    if any(len(series.points) < FEWEST for group in groups for series in group.series):
+    if any(one.reference == ROOF for one in series):
+        yield (
+            "against roof: what the same operations take at the machine's peak; it does not know "
+            "a busy cache or memory, so read small changes with care"
+        )
+    left_out = {one.reference: max(one.left_out, 0) for one in series if one.left_out}
+    for reference, count in left_out.items():
+        yield f"left out: up to {count} runs that were made without {one_line(reference)}"
+    if any(len(one.points) < FEWEST for one in series):
         yield f"Steps are looked for in {FEWEST} runs and more: fewer cannot tell one from chance."
     yield NEVER_A_GATE
 
@@ -139,9 +141,10 @@ def _point_rows(group: Group, series: Series) -> Iterator[dict[str, Any]]:
     for point in series.points:
         yield {
             "fingerprint": group.fingerprint.key(),
-            **{name: getattr(series, name) for name in ("suite", "layer", "shape", "dtype")},
+            **_fields(series, SERIES),
             "contender": contender_name(series.contender),
-            **_fields(point, POINT_FIELDS[6:-1]),
+            "reference": series.reference,
+            **_fields(point, POINT),
             "step_p_value": steps.get(point.run, ""),
         }
 
@@ -161,12 +164,14 @@ def _group_data(group: Group) -> dict[str, Any]:
 def _series_data(series: Series) -> dict[str, Any]:
     one = series.contender
     return {
-        **{name: getattr(series, name) for name in ("suite", "layer", "shape", "dtype")},
+        **_fields(series, SERIES),
         "contender": contender_name(series.contender),
         "backend": one.backend,
         "algorithm": one.algorithm,
         "weights": one.weights,
-        "points": [_fields(point, POINT_FIELDS[6:-1]) for point in series.points],
+        "reference": series.reference,
+        "left_out": series.left_out,
+        "points": [_fields(point, POINT) for point in series.points],
         "steps": [
             {
                 **_fields(change, ("run", "started_at", "before", "after", "p_value")),

@@ -1,9 +1,9 @@
 """Revision 0004: a run's software and fingerprint, and the view `series` for change-point tools.
 
-`series` has one row a run and contender, the fastest of its configs, with its time in units of
-the machine's roof that was raced beside it: what `gemmbench history` shows, for a reader of SQL
-such as Apache Otava. Runs of different fingerprints are not comparable. Only SQL that SQLite and
-PostgreSQL both read.
+`series` has one row a run and contender, the fastest of its configs, with its fastest block in
+units of what was raced beside it, the machine's roof and NumPy's BLAS: what `gemmbench history`
+shows, for a reader of SQL such as Apache Otava. Runs of different fingerprints are not comparable.
+Only SQL that SQLite and PostgreSQL both read.
 """
 
 import sqlalchemy as sa
@@ -16,15 +16,20 @@ depends_on = None
 
 SERIES = """
 CREATE VIEW series AS
-SELECT run, started_at, fingerprint, suite, layer, shape, dtype, contender, seconds, roofs,
-    backend, algorithm, weights, tuned, config, environment, source_hash, library, trial
+SELECT trial, run, started_at, fingerprint, suite, layer, shape, dtype, contender, seconds,
+    fastest, times_roof, times_blas, backend, algorithm, weights, tuned, config, environment,
+    source_hash, library
 FROM (
     SELECT t.id AS trial, r.id AS run, r.started_at, r.fingerprint, t.suite, t.layer, p.shape,
         p.dtype,
         t.backend || ' ' || t.algorithm
             || CASE WHEN t.weights = 'prepared' THEN ' prepared' ELSE '' END AS contender,
         t.seconds_median AS seconds,
-        t.seconds_median * t.peak_flops / p.flops AS roofs,
+        t.seconds_min AS fastest,
+        t.seconds_min * t.peak_flops / p.flops AS times_roof,
+        t.seconds_min / MIN(
+            CASE WHEN t.backend = 'blas' AND t.weights = 'plain' THEN t.seconds_min END
+        ) OVER (PARTITION BY r.id, t.suite, t.layer) AS times_blas,
         t.backend, t.algorithm, t.weights, t.tuned, t.config_text AS config,
         CAST(t.environment AS VARCHAR) AS environment, t.source_hash, t.library,
         row_number() OVER (
@@ -35,7 +40,7 @@ FROM (
     FROM trial t
     JOIN run r ON r.id = t.run_id
     JOIN problem p ON p.id = t.problem_id
-    WHERE t.state = 'COMPLETE' AND t.purpose = 'race' AND t.seconds_median > 0
+    WHERE t.state = 'COMPLETE' AND t.purpose = 'race' AND t.seconds_min > 0
 ) placed
 WHERE place = 1
 """

@@ -150,16 +150,17 @@ def github_annotations(
     Of more than GitHub shows, the last says how many there are.
     """
     for note in notes:
-        yield f"::warning title={command_property(f'gemmbench {suite}')}::{command_data(note)}"
+        title = command_property(one_line(f"gemmbench check {suite}"))
+        yield f"::warning title={title}::{command_data(one_line(note))}"
     for verdict, level in LEVELS.items():
         found = [one for one in by_severity(comparisons) if one.verdict is verdict]
         shown = found if len(found) <= MOST_ANNOTATIONS else found[: MOST_ANNOTATIONS - 1]
         for one in shown:
-            title = command_property(f"{verdict}: {one.layer} ({one.backend})")
-            yield f"::{level} title={title}::{command_data(sentence(one))}"
+            title = command_property(one_line(f"{verdict}: {one.layer} ({one.backend})"))
+            yield f"::{level} title={title}::{command_data(one_line(sentence(one)))}"
         if len(shown) < len(found):
             more = f"{len(found) - len(shown)} more are in the job summary"
-            yield f"::{level} title={command_property(f'{verdict}: {suite}')}::{more}"
+            yield f"::{level} title={command_property(one_line(f'{verdict}: {suite}'))}::{more}"
     yield log_line(summary_sentence(comparisons))
 
 
