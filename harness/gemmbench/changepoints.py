@@ -46,6 +46,8 @@ def find_steps(values: Sequence[float], seed: int = 0) -> list[Step]:
     series = np.asarray(values, dtype=np.float64)
     rng = np.random.default_rng(seed)
     cuts = sorted(_cuts(series, 0, len(series), rng))
+    if not cuts:
+        return []
     edges = [0, *(cut for cut, _ in cuts), len(series)]
     levels = [float(np.median(series[start:end])) for start, end in pairwise(edges)]
     return [

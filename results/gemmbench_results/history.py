@@ -184,12 +184,12 @@ def _series(rows: Sequence[Row], races: Mapping[Place, Row], reference: str) -> 
     raced = [row for row in rows if _place(row) in races and row["backend"] != BLAS]
     if reference == AUTO:
         reference = BLAS if 2 * len(raced) >= len(rows) and raced else ROOF
-    points = tuple(
-        point
-        for row in rows
-        for point in [_point(row, None if reference == ROOF else races.get(_place(row)))]
-        if point is not None and first["backend"] != reference
-    )
+    if reference == ROOF:
+        found = [_point(row, None) for row in rows]
+    else:
+        others = [row for row in rows if row["backend"] != reference and _place(row) in races]
+        found = [_point(row, races[_place(row)]) for row in others]
+    points = tuple(point for point in found if point is not None)
     shape = (first["suite"], first["layer"], first["shape"], first["dtype"])
     left_out = len(rows) - len(points)
     return Series(*shape, _contender(first), reference, points, changes_of(points), left_out)
@@ -261,6 +261,6 @@ def _no_such(what: str, given: str | None, stored: Iterable[str]) -> str:
 
 
 def _no_reference(reference: str, rows: Sequence[Row]) -> str:
-    if reference == ROOF:
+    if reference in (ROOF, AUTO):
         return "history: these races were run without a roof. Use --reference with a backend."
     return _no_such("--reference", reference, [AUTO, ROOF, *(row["backend"] for row in rows)])

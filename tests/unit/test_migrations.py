@@ -1,6 +1,6 @@
 """Each schema revision has a small database in tests/golden/ that must go on being readable.
 
-schema_0001.db was made by revision 0001 itself and holds `STORED`.
+schema_0001.db and schema_0002.db were made by those revisions themselves and hold `STORED`.
 """
 
 import shutil
@@ -19,6 +19,7 @@ from gemmbench.problem import Conv2d, Gemm, Linear
 from gemmbench.trial import Contender, RaceProtocol, Trial, TrialState
 from gemmbench_results import migrations, schema
 from gemmbench_results.database import locate
+from gemmbench_results.history import read_history
 from gemmbench_results.store import open_store, store_info, upgrade_store
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "schema_0001.db"
@@ -72,6 +73,16 @@ def test_the_golden_database_is_of_the_first_revision():
         assert connection.execute(query).fetchall() == [("0001",)]
         views = "SELECT name FROM sqlite_master WHERE type = 'view'"
         assert connection.execute(views).fetchall() == []
+
+
+def test_a_database_of_revision_0002_is_read_and_its_software_is_unknown(tmp_path):
+    path = Path(shutil.copy(GOLDEN.with_name("schema_0002.db"), tmp_path / "results.db"))
+    assert store_info(path).revision == "0002"
+    with open_store(path) as store:
+        (run,) = store.runs()
+        assert (run.software, run.protocol) == (None, PROTOCOL)
+        assert store.trials(run.number) == STORED
+        assert [group.runs for group in read_history(store)] == [(1,)]
 
 
 def test_a_database_of_the_first_revision_is_upgraded_when_opened(old):
