@@ -153,5 +153,5 @@ def test_github_output_is_appended_to_the_job_summary(tmp_path, monkeypatch, cap
     print_comparisons(COMPARISONS, "table", suite="alexnet")
     assert summary.read_text().count("###") == 1
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path))
-    with pytest.raises(GemmbenchError, match="GITHUB_STEP_SUMMARY: .* cannot be written"):
+    with pytest.raises(GemmbenchError, match=r"GITHUB_STEP_SUMMARY: .* cannot be written"):
         print_comparisons(COMPARISONS, "github", suite="alexnet")
