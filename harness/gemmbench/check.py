@@ -45,6 +45,7 @@ from gemmbench.race import Limits, OpenLink, Race, RaceSpec
 from gemmbench.reference import Cases
 from gemmbench.runner import Watcher, check_names
 from gemmbench.sides import Duo, Side
+from gemmbench.software import Software
 from gemmbench.suite import Suite
 from gemmbench.trial import Contender, RaceProtocol, TrialState
 from gemmbench.ways import Ask, Asker, Refusal, Way, find_ways
@@ -73,6 +74,7 @@ class Check:
     machine: Machine
     recorder: Recorder
     watcher: Watcher
+    software: Software | None = None  # what runs here, for the history
     clock: Clock = time.monotonic
     open_link: OpenLink | None = None
     ask: Ask | None = None
@@ -91,7 +93,7 @@ class Check:
         self.deadline = started + (self.options.time_budget or inf)
         found = self.find()
         protocol = check_protocol(self.protocol)
-        run = self.recorder.begin(command, self.machine, protocol, protocol.seed)
+        run = self.recorder.begin(command, self.machine, protocol, protocol.seed, self.software)
         ways = [one for one in found if isinstance(one, Way)]
         self.suspects = Suspects(len(ways))
         self.outcome = CheckOutcome(

@@ -17,6 +17,7 @@ from gemmbench.gate import (
 from gemmbench.machine import Machine
 from gemmbench.pairs import PAIR_METHOD, SLICE_SECONDS
 from gemmbench.problem import Problem
+from gemmbench.software import Software
 from gemmbench.space import Config
 from gemmbench.trial import Contender, RaceProtocol, Trial, TrialState
 from gemmbench.ways import Refusal, Wanted
@@ -72,7 +73,14 @@ class CheckOutcome:
 class Recorder(Protocol):
     """Where a check's results go, and what it knows of earlier ones. The store implements it."""
 
-    def begin(self, command: str, machine: Machine, protocol: RaceProtocol, seed: int) -> int:
+    def begin(
+        self,
+        command: str,
+        machine: Machine,
+        protocol: RaceProtocol,
+        seed: int,
+        software: Software | None = None,
+    ) -> int:
         """The number of a new run."""
 
     def end(self, run: int, exit_code: int) -> None:

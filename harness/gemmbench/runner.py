@@ -22,6 +22,7 @@ from gemmbench.peak import Roof
 from gemmbench.problem import Problem
 from gemmbench.race import Limits, Race, RaceSpec
 from gemmbench.reference import Cases, needed_bytes
+from gemmbench.software import Software
 from gemmbench.space import Config, SearchSpace, space_from_data
 from gemmbench.suite import Layer, Suite
 from gemmbench.trial import Contender, RaceProtocol, Recorder, Trial, TrialState
@@ -107,6 +108,7 @@ def run_suites(
     recorder: Recorder,
     watcher: Watcher,
     command: str,
+    software: Software | None = None,
 ) -> Outcome:
     """Race every layer of `suites`. Raises GemmbenchError before anything is written on bad input.
 
@@ -118,7 +120,7 @@ def run_suites(
     check_memory(layers, options)
     problems = [layer.problem for _, layer in layers]
     described = check_backends(problems, options, protocol, machine)
-    outcome = Outcome(recorder.begin(command, machine, protocol, protocol.seed))
+    outcome = Outcome(recorder.begin(command, machine, protocol, protocol.seed, software))
     runner = Runner(options, protocol, machine, recorder, watcher, outcome, described)
     seconds = budget_seconds(suites, options)
     sharing = SHARING_SHARE * seconds if options.portfolio else 0.0

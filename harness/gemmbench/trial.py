@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 from gemmbench.machine import Machine
 from gemmbench.measurement import Measurement, Stages
 from gemmbench.problem import Problem
+from gemmbench.software import Software
 from gemmbench.space import Config
 
 Purpose = Literal["race", "tune", "share", "check"]  # "share": leads on another layer
@@ -108,8 +109,18 @@ class Evaluation:
 class Recorder(Protocol):
     """Where results go. The store implements it; the core knows nothing else of the store."""
 
-    def begin(self, command: str, machine: Machine, protocol: RaceProtocol, seed: int) -> int:
-        """The number of a new run. `command` is the command line that started it."""
+    def begin(
+        self,
+        command: str,
+        machine: Machine,
+        protocol: RaceProtocol,
+        seed: int,
+        software: Software | None = None,
+    ) -> int:
+        """The number of a new run. `command` is the command line that started it.
+
+        Without `software` the run is comparable only with others that lack it too.
+        """
 
     def record(self, run: int, trial: Trial) -> None:
         """Keep `trial` and its samples; committed when this returns."""

@@ -61,6 +61,8 @@ run = Table(
     Column("protocol_key", String(12), nullable=False),  # equal: timings may be compared
     Column("fill", String(32), nullable=False),  # of the protocol, for reading at a prompt
     Column("cache", String(32), nullable=False),
+    Column("software", JSON(none_as_null=True)),  # NULL: stored before gemmbench kept it
+    Column("fingerprint", String(12)),  # of machine, software and protocol; equal: comparable
     Index(None, "machine_id", "protocol_key"),
 )
 

@@ -32,6 +32,7 @@ from gemmbench.errors import GemmbenchError
 from gemmbench.machine import Machine
 from gemmbench.measurement import Measurement
 from gemmbench.problem import Problem
+from gemmbench.software import Software, software_from_data, software_to_data
 from gemmbench.space import Config
 from gemmbench.trial import (
     FEWEST_EVALUATIONS,
@@ -43,6 +44,7 @@ from gemmbench.trial import (
 )
 from gemmbench_results import migrations, rows, schema
 from gemmbench_results.database import Database, locate
+from gemmbench_results.fingerprint import fingerprint
 
 MOST_RACES = 50  # of one problem that are read back to find its winner
 INTERRUPTED = 130  # exit code of a run that was cut short
@@ -62,6 +64,7 @@ class Run:
     started_at: str
     ended_at: str | None  # None while it runs, and for ever if it was killed
     exit_code: int | None
+    software: Software | None = None  # None: stored before gemmbench kept it
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,14 @@ class Store:
         """The path or URL, without a password."""
         return self._database.name
 
-    def begin(self, command: str, machine: Machine, protocol: RaceProtocol, seed: int) -> int:
+    def begin(
+        self,
+        command: str,
+        machine: Machine,
+        protocol: RaceProtocol,
+        seed: int,
+        software: Software | None = None,
+    ) -> int:
         """The number of a new run; makes the folder, the file and its tables if need be.
 
         Raises GemmbenchError where the database is locked or can't be written.
@@ -109,6 +119,8 @@ class Store:
                 "protocol_key": rows.comparable_key(protocol),
                 "fill": protocol.fill,
                 "cache": protocol.cache,
+                "software": None if software is None else software_to_data(software),
+                "fingerprint": fingerprint(machine, software, protocol).key(),
             }
             return _insert(connection, schema.run, values)
 
@@ -327,11 +339,15 @@ class Store:
                 for row in found.mappings()
             ]
 
-    def _runs(self, query: Select[Any]) -> list[Run]:
+    def read(self, query: Select[Any]) -> list[dict[str, Any]]:
+        """Rows of `query` by column name; none from an empty store."""
         if not self._exists:
             return []
         with self._database.reading() as connection:
-            return [_run(dict(row)) for row in connection.execute(query).mappings()]
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def _runs(self, query: Select[Any]) -> list[Run]:
+        return [_run(row) for row in self.read(query)]
 
     def close(self) -> None:
         """Close every connection; SQLite folds its write-ahead log back into the file."""
@@ -530,4 +546,5 @@ def _run(row: Mapping[str, Any]) -> Run:
         started_at=row["started_at"],
         ended_at=row["ended_at"],
         exit_code=row["exit_code"],
+        software=None if row["software"] is None else software_from_data(row["software"]),
     )

@@ -24,7 +24,7 @@ layers:
 ONE = ("--only", "square")
 KEYS = {
     "layer", "backend", "estimate", "low", "high", "smallest_visible", "verdict", "pairs",
-    "seconds_measured",
+    "seconds_measured", "base", "head",
 }  # fmt: skip
 
 

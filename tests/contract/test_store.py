@@ -61,7 +61,7 @@ def store(request, tmp_path):
 def wipe(url):
     engine = create_engine(url)
     with engine.begin() as connection:
-        for view in ("best", "latest"):
+        for view in ("best", "latest", "series"):
             connection.execute(text(f"DROP VIEW IF EXISTS {view}"))
         schema.metadata.drop_all(connection)
         connection.execute(text("DROP TABLE IF EXISTS alembic_version"))

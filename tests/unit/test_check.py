@@ -131,7 +131,9 @@ class Ledger:
         self.winners: dict[str, dict[str, Any]] = {}
         self.earlier: dict[str, Comparison] = {}
 
-    def begin(self, command: str, machine: Machine, protocol: RaceProtocol, seed: int) -> int:
+    def begin(
+        self, command: str, machine: Machine, protocol: RaceProtocol, seed: int, software: object
+    ) -> int:
         self.protocol = protocol
         return 1
 

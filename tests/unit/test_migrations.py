@@ -1,7 +1,6 @@
 """Each schema revision has a small database in tests/golden/ that must go on being readable.
 
-schema_0001.db was made by revision 0001 itself and holds `STORED`; schema_0002.db is that, upgraded
-by revision 0002.
+schema_0001.db and schema_0002.db were made by those revisions themselves and hold `STORED`.
 """
 
 import shutil
@@ -20,6 +19,7 @@ from gemmbench.problem import Conv2d, Gemm, Linear
 from gemmbench.trial import Contender, RaceProtocol, Trial, TrialState
 from gemmbench_results import migrations, schema
 from gemmbench_results.database import locate
+from gemmbench_results.history import read_history
 from gemmbench_results.store import open_store, store_info, upgrade_store
 
 GOLDENS = Path(__file__).parent.parent / "golden"
@@ -65,7 +65,7 @@ def test_schema_and_newest_revision_are_the_same():
 
 
 def test_revisions_form_one_line():
-    assert migrations.known_revisions() == ["0003", "0002", "0001"]
+    assert migrations.known_revisions() == ["0004", "0003", "0002", "0001"]
 
 
 def test_the_golden_database_is_of_the_first_revision():
@@ -74,6 +74,18 @@ def test_the_golden_database_is_of_the_first_revision():
         assert connection.execute(query).fetchall() == [("0001",)]
         views = "SELECT name FROM sqlite_master WHERE type = 'view'"
         assert connection.execute(views).fetchall() == []
+
+
+def test_a_database_of_revision_0002_is_read_and_its_software_is_unknown(tmp_path):
+    path = Path(shutil.copy(GOLDEN.with_name("schema_0002.db"), tmp_path / "results.db"))
+    assert store_info(path).revision == "0002"
+    with open_store(path) as store:
+        (run,) = store.runs()
+        assert (run.software, run.protocol) == (None, PROTOCOL)
+        assert store.trials(run.number) == STORED
+        assert store.comparisons(run.number) == []
+        assert [group.runs for group in read_history(store)] == [(1,)]
+    assert store_info(path).revision == "0004"
 
 
 def test_a_database_of_the_first_revision_is_upgraded_when_opened(old):
@@ -85,17 +97,7 @@ def test_a_database_of_the_first_revision_is_upgraded_when_opened(old):
         with store._database.reading() as connection:
             best = connection.exec_driver_sql("SELECT layer, ms FROM best").all()
         assert best == [("conv2", 10.0)]
-    assert store_info(old).revision == "0003"
-
-
-def test_a_database_of_the_second_revision_is_upgraded_too(tmp_path):
-    path = Path(shutil.copy(GOLDENS / "schema_0002.db", tmp_path / "results.db"))
-    assert store_info(path).revision == "0002"
-    with open_store(path) as store:
-        (run,) = store.runs()
-        assert store.trials(run.number) == STORED
-        assert store.comparisons(run.number) == []
-    assert store_info(path).revision == "0003"
+    assert store_info(old).revision == "0004"
 
 
 def test_an_upgraded_database_is_written_like_a_new_one(old):
@@ -108,14 +110,14 @@ def test_an_upgraded_database_is_written_like_a_new_one(old):
 def test_asking_does_not_upgrade(old):
     before = old.read_bytes()
     info = store_info(old)
-    assert (info.revision, info.newest_revision) == ("0001", "0003")
+    assert (info.revision, info.newest_revision) == ("0001", "0004")
     assert (info.runs, info.trials, info.samples) == (1, 3, 4)
     assert old.read_bytes() == before
 
 
 def test_upgrade_tells_both_revisions(old):
-    assert upgrade_store(old) == ("0001", "0003")
-    assert upgrade_store(old) == ("0003", "0003")
+    assert upgrade_store(old) == ("0001", "0004")
+    assert upgrade_store(old) == ("0004", "0004")
 
 
 def test_an_upgrade_that_fails_leaves_the_database_as_it_was(old, monkeypatch):

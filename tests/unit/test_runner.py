@@ -20,6 +20,7 @@ from gemmbench.runner import (
     exit_code,
     run_suites,
 )
+from gemmbench.software import Software
 from gemmbench.space import Config
 from gemmbench.suite import Layer, Suite
 from gemmbench.trial import Contender, Evaluation, RaceProtocol, Trial, TrialState
@@ -40,8 +41,12 @@ class Memory:
         self.stored: list[Evaluation] = []
         self.on_record: Callable[[Trial], None] = lambda trial: None
 
-    def begin(self, command: str, machine: Machine, protocol: RaceProtocol, seed: int) -> int:
+    def begin(
+        self, command: str, machine: Machine, protocol: RaceProtocol, seed: int,
+        software: Software | None = None,
+    ) -> int:  # fmt: skip
         self.begun += 1
+        self.software = software
         return self.begun
 
     def record(self, run: int, trial: Trial) -> None:

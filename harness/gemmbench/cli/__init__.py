@@ -26,8 +26,10 @@ COMMANDS = {  # name: (module, attribute, help line, shown without importing the
     "machine": ("machine", "machine", "Print the machine, its FLOP peak and memory bandwidth."),
     "backends": ("backends", "backends", "List the backends, which are usable, and why not."),
     "suite": ("suite", "suite", "List, show and check suites."),
+    "history": ("history", "history", "Show how times developed over comparable runs."),
+    "doctor": ("doctor", "doctor", "Say what on this machine disturbs measurements."),
     "replay": ("replay", "replay", "Compare search strategies on recorded spaces."),
-    "export": ("export", "export", "Write a search's results for another program."),
+    "export": ("export", "export", "Write results in the formats of other programs."),
     "db": ("db", "db", "Inspect and upgrade the database of results."),
 }
 

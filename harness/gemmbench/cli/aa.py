@@ -67,8 +67,9 @@ def aa(
     from gemmbench.cli.run import write_json
     from gemmbench.gate import Thresholds
     from gemmbench.sides import itself
+    from gemmbench.software import detect_software
     from gemmbench.ways import Wanted
-    from gemmbench_results.report.comparisons import check_to_data
+    from gemmbench_results.report.comparison_formats import comparisons_data
     from gemmbench_results.store import open_store
 
     check_json_target(json_to)
@@ -84,7 +85,7 @@ def aa(
         memory_bytes=asked.memory_bytes,
         control=False,
     )
-    started = time.monotonic()
+    started, software = time.monotonic(), detect_software()
     command = shlex.join(["gemmbench", *sys.argv[1:]])
     with (
         open_store(db) as store,
@@ -93,7 +94,9 @@ def aa(
 
         def once(number: int) -> CheckOutcome:
             protocol = replace(asked.protocol, seed=seed + number)
-            gate = Check(asked.suites, duos, options, protocol, asked.machine, store, line)
+            gate = Check(
+                asked.suites, duos, options, protocol, asked.machine, store, line, software
+            )
             outcome = gate.run(command)
             store.end(outcome.run, exit_code(outcome, strict=False, require_baseline=False))
             return outcome
@@ -104,7 +107,7 @@ def aa(
     if not quiet:
         click.echo(text_report(test, thresholds, db), err=json_to == "-")
     if json_to:
-        write_json(json_to, check_to_data(test.verdict(), test.comparisons()))
+        write_json(json_to, comparisons_data(test.comparisons(), test.verdict()))
     return self_test_code(test, strict=strict)
 
 

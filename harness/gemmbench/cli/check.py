@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gemmbench.cli.checking import checking_options, layers_asked
+from gemmbench.cli.formats import comparison_format_option, print_comparisons
 from gemmbench.cli.options import Seconds, check_json_target
 from gemmbench.cli.suite import SuiteName
 from gemmbench.errors import GemmbenchError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from gemmbench.check_outcome import CheckOptions, CheckOutcome
     from gemmbench.cli.measuring import Asked
     from gemmbench.sides import Sides
+    from gemmbench_results.report.comparison_formats import ComparisonFormat
 
 SECONDS_A_LAYER = 30.0  # at most, with confirmation, of small layers; for the progress line only
 
@@ -31,6 +33,7 @@ SECONDS_A_LAYER = 30.0  # at most, with confirmation, of small layers; for the p
 @click.option("--base-backend", metavar="SPEC", help="Base is this backend; needs --head-backend.")
 @click.option("--head-backend", metavar="SPEC", help="Head is this backend; needs --base-backend.")
 @checking_options
+@comparison_format_option
 @click.option(
     "--time-budget",
     type=Seconds(),
@@ -61,6 +64,7 @@ def check(
     json_to: str | None,
     seed: int,
     quiet: bool,
+    format_: "ComparisonFormat",
     time_budget: float | None,
     resume: bool,
     strict: bool,
@@ -98,7 +102,10 @@ def check(
         outcome, code = run_check(
             asked, options, found, db, quiet=quiet, strict=strict, require_baseline=require_baseline
         )
-        report(outcome, found, db, json_to, quiet=quiet)
+        if not quiet:
+            names = ", ".join(suite.name for suite in asked.suites)
+            print_report(outcome, found, db, format_, names, err=json_to == "-")
+        write_outcome(outcome, db, json_to)
     return code
 
 
@@ -148,29 +155,47 @@ def run_check(
     from gemmbench.check import Check
     from gemmbench.check_outcome import exit_code
     from gemmbench.cli.progress import ProgressLine
+    from gemmbench.software import detect_software
     from gemmbench_results.store import open_store
 
     layers = sum(len(suite.layers) for suite in asked.suites)
     seconds = options.time_budget or SECONDS_A_LAYER * layers * len(sides.duos)
     with open_store(db) as store, ProgressLine(seconds, quiet=quiet) as line:
-        gate = Check(asked.suites, sides.duos, options, asked.protocol, asked.machine, store, line)
+        gate = Check(
+            asked.suites, sides.duos, options, asked.protocol, asked.machine, store, line,
+            detect_software(),
+        )  # fmt: skip
         outcome = gate.run(shlex.join(["gemmbench", *sys.argv[1:]]))
         code = exit_code(outcome, strict=strict, require_baseline=require_baseline)
         store.end(outcome.run, code)
     return outcome, code
 
 
-def report(
-    outcome: "CheckOutcome", sides: "Sides", db: str, json_to: str | None, *, quiet: bool
-) -> None:
-    """Print what was found, the summary first, and write JSON where asked."""
-    from gemmbench.cli.run import write_json
-    from gemmbench_results.report.comparisons import check_to_data
+def print_report(
+    outcome: "CheckOutcome", sides: "Sides", db: str, format_: "ComparisonFormat", suite: str,
+    *, err: bool,
+) -> None:  # fmt: skip
+    """Print what was found in one of the formats, for people with all that they should know."""
+    from gemmbench_results.report.comparisons import SUITE_WORDS
 
-    if not quiet:
-        click.echo(text_report(outcome, sides, db), err=json_to == "-")
+    if format_ == "table":
+        click.echo(text_report(outcome, sides, db), err=err)
+        return
+    verdict = outcome.verdict()
+    notes = [SUITE_WORDS[verdict]] if verdict in SUITE_WORDS else []
+    notes += [*refusals(outcome), *reader_notes(outcome, sides)]
+    print_comparisons(
+        outcome.comparisons, format_, suite=suite, verdict=verdict, notes=notes, err=err
+    )
+
+
+def write_outcome(outcome: "CheckOutcome", db: str, json_to: str | None) -> None:
+    """Write JSON where asked, and say how to go on with what was interrupted."""
+    from gemmbench.cli.run import write_json
+    from gemmbench_results.report.comparison_formats import comparisons_data
+
     if json_to:
-        write_json(json_to, check_to_data(outcome.verdict(), outcome.comparisons))
+        write_json(json_to, comparisons_data(outcome.comparisons, outcome.verdict()))
     if outcome.interrupted:
         click.echo(
             f"gemmbench: interrupted; what was decided is in {db}: go on with --resume", err=True
@@ -179,21 +204,32 @@ def report(
 
 def text_report(outcome: "CheckOutcome", sides: "Sides", db: str) -> str:
     """The summary, the table, what could not be compared, and what else a reader should know."""
-    from gemmbench_results.report.comparisons import comparison_table, percent, summary
+    from gemmbench_results.report.comparisons import comparison_table, summary
 
     parts = [summary(outcome.verdict(), outcome.comparisons)]
     parts.append(comparison_table(outcome.comparisons))
-    parts += [
+    parts += [*refusals(outcome), *reader_notes(outcome, sides)]
+    parts.append(f"It took {outcome.seconds:.0f} s; every sample is in {db} (run {outcome.run}).")
+    return "\n\n".join(part for part in parts if part)
+
+
+def refusals(outcome: "CheckOutcome") -> list[str]:
+    """A sentence for every layer that could not be compared."""
+    return [
         f"{one.layer}, {one.backend}: not compared: {one.side} {str(one.state).lower()}: "
         f"{one.reason.rstrip('.')}."
         for one in outcome.refusals
     ]
+
+
+def reader_notes(outcome: "CheckOutcome", sides: "Sides") -> list[str]:
+    """What else a reader should know, as sentences."""
+    from gemmbench_results.report.comparisons import percent
+
     notes = [*sides.notes, *outcome.notes]
     if outcome.control is not None:
         low, high = percent(outcome.control.low), percent(outcome.control.high)
         notes.append(f"a frozen kernel against itself reads {low} … {high}")
     if outcome.resumed:
         notes.append(f"{outcome.resumed} comparisons are from the check that was interrupted")
-    parts += [f"{note[:1].upper()}{note[1:]}." for note in notes]
-    parts.append(f"It took {outcome.seconds:.0f} s; every sample is in {db} (run {outcome.run}).")
-    return "\n\n".join(part for part in parts if part)
+    return [f"{note[:1].upper()}{note[1:]}." for note in notes]

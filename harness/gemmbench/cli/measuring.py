@@ -149,6 +149,7 @@ def what_is_asked(
     seed: int,
 ) -> Asked:
     """The options of these names as values. Raises GemmbenchError for what cannot be done."""
+    from gemmbench.doctor.environment import forced_kernels
     from gemmbench.machine import available_memory_bytes, detect_machine
     from gemmbench.suite import load_suite, select_layers
     from gemmbench.trial import RaceProtocol
@@ -172,7 +173,7 @@ def what_is_asked(
         threads=threads or found.cores,
         processes=processes,
         seed=seed,
-        forced=forced_kernels(),
+        forced=forced_kernels(os.environ),
     )
     return Asked(loaded, found, protocol, allowed)
 
@@ -190,9 +191,3 @@ def check_cold(cache: str, machine: "Machine") -> None:
         raise GemmbenchError(
             "--cache: cold needs the cache sizes, and this machine does not tell them. Use hot."
         )
-
-
-def forced_kernels() -> tuple[str, ...]:
-    """Variables of the environment that force a library's kernel, as NAME=value."""
-    forced = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "MKL_ENABLE_INSTRUCTIONS", "BLIS_ARCH_TYPE")
-    return tuple(f"{name}={os.environ[name]}" for name in forced if name in os.environ)

@@ -116,13 +116,16 @@ def race_and_print(
     """Run the suites, print their tables, write JSON where asked; the exit code."""
     from gemmbench.cli.progress import ProgressLine
     from gemmbench.runner import budget_seconds, exit_code, run_suites
+    from gemmbench.software import detect_software
     from gemmbench_results.report.as_json import run_json, run_to_data
     from gemmbench_results.store import open_store
 
     command = shlex.join(["gemmbench", *sys.argv[1:]])
     with open_store(db) as store:
         with ProgressLine(budget_seconds(suites, options), quiet=quiet) as line:
-            outcome = run_suites(suites, options, protocol, machine, store, line, command)
+            outcome = run_suites(
+                suites, options, protocol, machine, store, line, command, detect_software()
+            )
         if not quiet:
             text = report(suites, names, outcome, store.name)
             click.echo(f"{text}{overrun(suites, options, outcome)}", err=json_to == "-")

@@ -1,8 +1,7 @@
-"""What a check found, as a table, a summary in one sentence, and JSON."""
+"""What a check found, as a table and a summary in one sentence."""
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from tabulate import tabulate
 
@@ -76,30 +75,6 @@ def visible_table(layers: Sequence[Visible]) -> str:
     return tabulate(rows, headers, disable_numparse=True)
 
 
-def check_to_data(verdict: str, comparisons: Sequence[Comparison]) -> dict[str, Any]:
-    """The JSON object of `check` and `aa`; effects are fractions, what is not finite is null."""
-    return {
-        "schema": 1,
-        "comparisons": [comparison_to_data(one) for one in comparisons],
-        "verdict": verdict,
-    }
-
-
-def comparison_to_data(one: Comparison) -> dict[str, Any]:
-    """One comparison as JSON-able data."""
-    return {
-        "layer": one.layer,
-        "backend": one.backend,
-        "estimate": _finite(one.estimate),
-        "low": _finite(one.low),
-        "high": _finite(one.high),
-        "smallest_visible": _finite(one.smallest_visible),
-        "verdict": str(one.verdict),
-        "pairs": one.pairs,
-        "seconds_measured": one.seconds_measured,
-    }
-
-
 def percent(effect: float, *, sign: bool = True) -> str:
     """'+4.2 %' of 0.042; '?' of what is not finite."""
     if not math.isfinite(effect):
@@ -109,7 +84,3 @@ def percent(effect: float, *, sign: bool = True) -> str:
 
 def _or_0(one: Comparison) -> float:
     return one.estimate if math.isfinite(one.estimate) else 0.0
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

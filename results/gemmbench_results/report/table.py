@@ -82,7 +82,7 @@ def time_text(summary: Summary) -> str:
         return f"{seconds_text(summary.median)} (once)"
     half = 100 * max(summary.high - summary.median, summary.median - summary.low) / summary.median
     sign = "~" if summary.within_process else "±"
-    share = f">{WIDEST}" if half > WIDEST else _digits(half, 2)
+    share = f">{WIDEST}" if half > WIDEST else digits(half, 2)
     return f"{seconds_text(summary.median)} {sign}{share} %"
 
 
@@ -90,8 +90,8 @@ def seconds_text(seconds: float) -> str:
     """Three significant digits with the unit that leaves at most three before the point."""
     for scale, unit in UNITS:
         if seconds >= 0.9995 * scale:
-            return f"{_digits(seconds / scale, 3)} {unit}"
-    return f"{_digits(seconds / UNITS[-1][0], 3)} {UNITS[-1][1]}"
+            return f"{digits(seconds / scale, 3)} {unit}"
+    return f"{digits(seconds / UNITS[-1][0], 3)} {UNITS[-1][1]}"
 
 
 def config_text(config: Config, *, tuned: bool) -> str:
@@ -138,8 +138,8 @@ def _timing(trial: Trial, summary: Summary | None) -> dict[str, str]:
     flag = " !" if is_implausible(trial) else ""
     return {
         "time": time_text(summary),
-        "GFLOP/s": _digits(gflops(trial, summary), 3) + flag,
-        "% of peak": "" if fraction is None else _digits(100 * fraction, 3),
+        "GFLOP/s": digits(gflops(trial, summary), 3) + flag,
+        "% of peak": "" if fraction is None else digits(100 * fraction, 3),
     }
 
 
@@ -181,7 +181,7 @@ def _footnotes(standing: Sequence[Standing]) -> Iterator[str]:
         yield f"skipped: {backend} on {', '.join(layers)}: {' '.join(reason.split())}"
 
 
-def _digits(value: float, significant: int) -> str:
+def digits(value: float, significant: int) -> str:
     """`value` with that many significant digits, fewer below 1 and all of them where large."""
     decimals = significant - 1
     for power in range(1, significant):

@@ -1,0 +1,72 @@
+"""`gemmbench doctor`."""
+
+import json
+import os
+from pathlib import Path
+from textwrap import fill
+from typing import TYPE_CHECKING
+
+import click
+
+from gemmbench.cli.options import check_json_target, json_option, quiet_option
+
+if TYPE_CHECKING:
+    from gemmbench.doctor import Finding
+
+WIDTH = 100
+INDENT = " " * 9  # as wide as 'warning' and two spaces
+
+
+@click.command(epilog="Example: gemmbench doctor")
+@click.option(
+    "--root",
+    metavar="FOLDER",
+    type=click.Path(exists=True, file_okay=False),
+    default="/",
+    show_default=True,
+    help="Where proc and sys are: a copy of another machine's may be examined.",
+)
+@json_option
+@quiet_option
+def doctor(root: str, json_to: str | None, quiet: bool) -> int:
+    """Say what on this machine disturbs measurements, why it matters, and what to do about it.
+
+    Only files are read; nothing is measured and nothing is changed. Always ends with 0.
+    """
+    from gemmbench.doctor import examine
+
+    check_json_target(json_to)
+    findings = examine(Path(root), os.environ)
+    if not quiet:
+        click.echo("\n".join(text(finding) for finding in findings), err=json_to == "-")
+    if json_to:
+        data = {"schema": 1, "findings": [finding_data(finding) for finding in findings]}
+        with click.open_file(json_to, "w") as target:
+            json.dump(data, target, indent=2)
+            target.write("\n")
+    return 0
+
+
+def text(finding: "Finding") -> str:
+    """One line for what is fine, three for what is not."""
+    from gemmbench.doctor import Level
+
+    lines = [f"{finding.level:<7}  {finding.name}: {finding.found}"]
+    if finding.level is not Level.OK:
+        lines += [
+            fill(part, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT)
+            for part in (finding.why, finding.remedy)
+            if part
+        ]
+    return "\n".join(lines)
+
+
+def finding_data(finding: "Finding") -> dict[str, str]:
+    """`finding` as JSON-able data."""
+    return {
+        "name": finding.name,
+        "level": str(finding.level),
+        "found": finding.found,
+        "why": finding.why,
+        "remedy": finding.remedy,
+    }
