@@ -8,6 +8,7 @@ import sys
 import venv
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -157,6 +158,26 @@ def test_a_time_budget_that_is_too_short_leaves_all_undecided(tmp_path: Path) ->
     assert (code, data["verdict"]) == (3, "UNDECIDED")
     assert all(one["pairs"] == 0 for one in data["comparisons"])
     assert all(one["estimate"] is None for one in data["comparisons"])
+
+
+def test_a_check_is_reported_to_github_as_annotations_and_a_summary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    asked = ("check", "tiny.yaml", *two("Honest", "Honest"), *ONE, "--time-budget", "0.001")
+    done = gemmbench(tmp_path, *asked, "--format", "github")
+    assert done.stdout.startswith("::warning title=UNDECIDED%3A square"), done.stderr
+    assert "### gemmbench check: tiny: UNDECIDED" in (tmp_path / "summary.md").read_text()
+
+
+def test_a_check_that_could_not_compare_says_so_in_junit(tmp_path: Path) -> None:
+    asked = ("check", "tiny.yaml", *two("Honest", "DropsLastTerm"), *ONE, "--format", "junit")
+    done = gemmbench(tmp_path, *asked)
+    assert done.returncode == 5
+    notes = ElementTree.fromstring(done.stdout).findtext("testsuite/system-out")
+    assert notes is not None
+    assert "Head gives a wrong result." in notes
+    assert "not compared: head wrong" in notes
 
 
 def test_a_self_test_counts_false_alarms(tmp_path: Path) -> None:
