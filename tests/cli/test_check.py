@@ -174,7 +174,7 @@ def test_a_check_that_could_not_compare_says_so_in_junit(tmp_path: Path) -> None
     asked = ("check", "tiny.yaml", *two("Honest", "DropsLastTerm"), *ONE, "--format", "junit")
     done = gemmbench(tmp_path, *asked)
     assert done.returncode == 5
-    notes = ElementTree.fromstring(done.stdout).findtext("testsuite/system-out")
+    notes = ElementTree.fromstring(done.stdout).findtext("testsuite/system-out")  # noqa: S314
     assert notes is not None
     assert "Head gives a wrong result." in notes
     assert "not compared: head wrong" in notes
