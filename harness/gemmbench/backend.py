@@ -37,7 +37,8 @@ class Prepared(Protocol):
     Optional attributes: `synchronize()` waits for a device; `workspace_bytes: int` is memory
     beyond operands and output; `stages: Mapping[str, Callable[[], None]]` are the parts of one
     call in order, each callable alone; `flops: int` are the operations the algorithm itself
-    executes, where they differ from the direct method's.
+    executes, where they differ from the direct method's; `error_growth: float`, how many times a
+    transform amplifies rounding errors, by its own matrices (see reference.py).
     """
 
     def run(self) -> object:

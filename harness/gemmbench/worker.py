@@ -150,7 +150,8 @@ class Worker:
                 wrong = wrong or f"its output is {output.dtype}, not {self.problem.dtype}"
                 continue
             scale = float(case["scale"])
-            result = check(self.problem, entry.algorithm, output, answer, magnitude, scale)
+            growth = float(getattr(copy.prepared, "error_growth", 1.0))
+            result = check(self.problem, entry.algorithm, output, answer, magnitude, scale, growth)
             worst = max(worst, result, key=lambda one: one.max_error)
             wrong = wrong or self._objection(result, output.shape, copy, case)
         return {"max_error": _finite(worst.max_error), "bound": worst.bound, "wrong": wrong}

@@ -140,7 +140,8 @@ def assert_output(prepared: Prepared, buffers: Buffers, config: Config, *, exact
         magnitude = product(problem, sizes)
     scale = typical_magnitude(problem, buffers.expected)
     answer = product(problem, buffers.expected)
-    result = check(problem, algorithm, output, answer, magnitude, scale)
+    growth = getattr(prepared, "error_growth", 1.0)
+    result = check(problem, algorithm, output, answer, magnitude, scale, growth)
     assert result.right, f"{problem} with {dict(config)}: {result}"
     buffers.assert_untouched()
 

@@ -1,0 +1,76 @@
+"""The configs that a model of the machine picks for the convolutions by blocks: nothing measured.
+
+The time of a block is counted in cycles: products by how full their register blocks are, transforms
+by the registers they move, and what does not fit a cache by how fast the next level delivers it.
+The rates are those of a core of the last ten years, rounded; they order choices, nothing more.
+"""
+
+from dataclasses import dataclass
+
+from gemmbench.machine import Machine
+from gemmbench_backends.numba_cpu.emit import Vector
+from gemmbench_backends.numba_cpu.model import L2_BYTES, Registers, fits
+from gemmbench_backends.numba_cpu.product import split
+
+MOST_POINTERS = 12  # a row of the register block takes a general register
+FMAS_A_CYCLE = 2
+MIN_ACCUMULATORS = 8  # FMA latency 4, two a cycle: fewer chains cannot keep the units busy
+CALL_CYCLES = 30  # of a register block, beside its steps
+L3_BYTES_A_CYCLE, MEMORY_BYTES_A_CYCLE = 12, 5
+TRANSFORM_CYCLES = 3  # of an element of a tile, a register at a time
+AHEAD_VALUES = (0, 2048)  # bytes: none, or about the latency of L3 at full speed
+
+
+@dataclass(frozen=True, slots=True)
+class Caches:
+    """What the model knows of a machine's memory."""
+
+    l2_bytes: int
+    l3_bytes: int
+
+    def cycles(self, nbytes: float, working_set: float) -> float:
+        """Cycles to read `nbytes` again and again, being part of a set that large; 0 from L2."""
+        if working_set <= self.l2_bytes:
+            return 0.0
+        fast = working_set <= self.l3_bytes
+        return nbytes / (L3_BYTES_A_CYCLE if fast else MEMORY_BYTES_A_CYCLE)
+
+
+def caches(machine: Machine) -> Caches:
+    """The caches of `machine`; without a third level, memory comes next."""
+    l2 = machine.l2_bytes or L2_BYTES
+    return Caches(l2, max(l2, machine.l3_bytes))
+
+
+def register_blocks(regs: Registers, filters: int) -> list[tuple[int, int]]:
+    """Register blocks (pixels, vectors of filters) that are nearly full, widest first."""
+    vectors = -(-filters // regs.vector.lanes)
+    found = set()
+    for nv in range(1, 5):
+        tallest = min(MOST_POINTERS, (regs.count - 1 - nv) // nv)
+        width = split(vectors, nv)
+        even = width[0] + (width[1] > 0)
+        found |= {(mr, even) for mr in (tallest, tallest - 1) if mr > 0}
+    return sorted(block for block in found if fits(*block, regs.count))
+
+
+def grids(threads: int, units: int, panels: int) -> list[tuple[int, int]]:
+    """Ways to lay the threads over units and panels of filters."""
+    ways = [(d, threads // d) for d in range(1, threads + 1) if threads % d == 0]
+    usable = [(a, b) for a, b in ways if a <= units and b <= panels]
+    return usable or [(1, 1)]
+
+
+def product_cycles(
+    counts: list[tuple[int, int]], depth: int, filters: int, block: tuple[int, int], vector: Vector
+) -> float:
+    """Cycles of (pixels, depth) by (depth, filters), `counts`: pixels, and how often so many."""
+    mr, nv = block
+    panels = split(-(-filters // vector.lanes), nv)
+    total = 0.0
+    for pixels, times in counts:
+        tiles = -(-pixels // mr)
+        fmas = max(pixels / tiles * panels[0], MIN_ACCUMULATORS)
+        fmas = fmas + panels[1] / panels[2] * pixels / tiles
+        total += times * tiles * panels[2] * (depth * fmas / FMAS_A_CYCLE + CALL_CYCLES)
+    return total
