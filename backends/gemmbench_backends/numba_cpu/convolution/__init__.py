@@ -28,9 +28,20 @@ class Algorithm:
 
 def algorithms() -> Mapping[str, Algorithm]:
     """Every algorithm by its name."""
-    from gemmbench_backends.numba_cpu.convolution import space, winograd
+    from gemmbench_backends.numba_cpu.convolution import (
+        depthwise,
+        direct,
+        fourier,
+        space,
+        winograd,
+    )
 
     return {
+        "direct": Algorithm(direct.unsupported, space.direct_space, direct.prepare_direct),
+        "depthwise": Algorithm(
+            depthwise.unsupported, depthwise.depthwise_space, depthwise.prepare_depthwise
+        ),
+        "fft": Algorithm(fourier.unsupported, space.fft_space, fourier.prepare_fft),
         "winograd": Algorithm(
             winograd.unsupported, space.winograd_space, winograd.prepare_winograd
         ),

@@ -7,8 +7,10 @@ import numpy as np
 
 from gemmbench.backend import Operands
 from gemmbench.problem import Conv2d
+from gemmbench.space import Config
 from gemmbench_backends.numba_cpu.compile import kernel_address
 from gemmbench_backends.numba_cpu.convolution import lanes
+from gemmbench_backends.numba_cpu.convolution.complexkernel import ComplexKernel, complexkernel_ir
 from gemmbench_backends.numba_cpu.convolution.layout import Blocks, heights
 from gemmbench_backends.numba_cpu.convolution.panelkernel import PanelKernel, panelkernel_ir
 from gemmbench_backends.numba_cpu.convolution.plan import CONVOLUTION
@@ -62,6 +64,15 @@ class Block:
         return self.grid[0] * self.grid[1]
 
 
+def block_of(config: Config) -> Block:
+    """The part of a config that the register block and the threads are."""
+    units, columns = (int(size) for size in str(config["grid"]).split("x"))
+    return Block(
+        int(config["mr"]), int(config["nv"]), int(config["ku"]), int(config["ahead"]),
+        (units, columns),
+    )  # fmt: skip
+
+
 def new_plan(problem: Conv2d, operands: Operands, vector: Vector, block: Block) -> Plan:
     """A plan that knows the images, the threads and the kernels that move pixels."""
     plan = Plan(np.zeros(1, dtype=CONVOLUTION))
@@ -102,23 +113,27 @@ def set_blocks(plan: Plan, blocks: Blocks, tile_rows: int) -> None:
 
 
 def set_panels(
-    plan: Plan, vector: Vector, block: Block, counts: set[int], chunks: bool = False
-) -> tuple[int, int, int]:
-    """Cut the filters into panels and compile the kernels for `counts` pixels at a time.
-
-    The split of the filters' vectors, as `product.split` gives it.
-    """
+    plan: Plan, vector: Vector, block: Block, counts: set[int], *, chunks: bool = False,
+    parts: int = 1,
+) -> None:  # fmt: skip
+    """Cut the filters into panels and compile the kernels for `counts` pixels at a time."""
     vectors = -(-int(plan.record["filters"][0]) // vector.lanes)
-    panels = split(vectors, block.vectors, block.grid[1])
-    size, wider, count = panels
+    size, wider, count = split(vectors, block.vectors, block.grid[1])
     plan.set(tile=block.rows, tile_vectors=size, extra_vectors=wider, column_tiles=count)
     for rows in heights(counts, block.rows):
         for narrow, width in [(1, size), *([(0, size + 1)] if wider else [])]:
             for adds in (False, True) if chunks else (False,):
-                kernel = PanelKernel(rows, width, vector, block.unroll, adds, block.ahead_bytes)
-                address = kernel_address(kernel.name(), panelkernel_ir(kernel))
+                address = _kernel(block, vector, (rows, width), parts, adds=adds)
                 plan.record["kernels"][0, int(adds), rows, narrow] = address
-    return panels
+
+
+def _kernel(block: Block, vector: Vector, size: tuple[int, int], parts: int, *, adds: bool) -> int:
+    """The address of the micro-kernel of a register block of `size`, of complex numbers or not."""
+    if parts == 2:
+        complex_ = ComplexKernel(*size, vector, block.ahead_bytes)
+        return kernel_address(complex_.name(), complexkernel_ir(complex_))
+    kernel = PanelKernel(*size, vector, block.unroll, adds, block.ahead_bytes)
+    return kernel_address(kernel.name(), panelkernel_ir(kernel))
 
 
 def keep(plan: Plan, table: Array) -> int:
@@ -135,3 +150,8 @@ def per_thread(nbytes: int) -> int:
 def odd_lines(nbytes: int) -> int:
     """At least `nbytes`, an odd number of cache lines: planes so far apart share no sets."""
     return (-(-nbytes // _LINE_BYTES) | 1) * _LINE_BYTES
+
+
+def row_bytes(nbytes: int) -> int:
+    """The distance of rows of `nbytes`: a line more where a few would share the sets of L1."""
+    return nbytes + 64 if nbytes % 1024 == 0 else nbytes

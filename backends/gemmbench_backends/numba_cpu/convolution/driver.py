@@ -16,13 +16,14 @@ from numba import carray, cfunc, from_dtype, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from gemmbench_backends.numba_cpu.convolution.plan import CONVOLUTION
+from gemmbench_backends.numba_cpu.convolution.plan import CONVOLUTION, DEPTHWISE
 
 _SIGNATURE = types.void(types.CPointer(from_dtype(CONVOLUTION)), types.int64)
 _OFFSET_BYTES = 8  # of a table's entry
 
 _compiled = njit(nogil=True, error_model="numpy")
 _entry = cfunc(_SIGNATURE, cache=True, error_model="numpy")
+_DEPTHWISE = types.void(types.CPointer(from_dtype(DEPTHWISE)), types.int64)
 
 
 @intrinsic
@@ -201,9 +202,41 @@ def _gather_strip(
     return tile
 
 
+@_compiled
+def _multiply_complex(p: Any, count: int, v: int, weights: int, m: int, j: int) -> None:
+    """`count` tiles of a complex plane times panel `j` of its weights."""
+    first = _vector(p, j)
+    narrow = 0 if j < p.extra_vectors else 1
+    vector = p.lanes * p.itemsize
+    panel = weights + first * vector * p.weights_depth
+    tiles = (count + p.tile - 1) // p.tile
+    height, taller = count // tiles, count % tiles
+    row = 0
+    for i in range(tiles):
+        rows = height + 1 if i < taller else height
+        table, to = p.rows + row * _OFFSET_BYTES, m + row * p.ldm + first * vector
+        _call(
+            p.kernels[0, rows, narrow],
+            (p.inner, v, p.v_imaginary, table, panel, p.weights_imaginary, to, p.m_imaginary,
+             p.ldm),
+        )  # fmt: skip
+        row += rows
+
+
+@_compiled
+def _multiply_plane(p: Any, count: int, plane: int, v: int, weights: int, m: int, j: int) -> None:
+    """`count` tiles of a plane times panel `j` of its weights."""
+    v, m = v + plane * p.v_plane, m + plane * p.m_plane
+    weights += plane * p.weights_plane
+    if p.complex_parts:
+        _multiply_complex(p, count, v, weights, m, j)
+    else:
+        _multiply(p, count, v, weights, p.weights_depth, m, p.ldm, j)
+
+
 @_entry
-def winograd(plan: Any, thread: int) -> None:
-    """Tiles transformed, multiplied point by point as matrices, and transformed back."""
+def by_planes(plan: Any, thread: int) -> None:
+    """Tiles transformed, multiplied plane by plane as matrices, and transformed back."""
     p = carray(plan, (1,))[0]
     pixels, results = p.pixels + thread * p.pixels_step, p.results + thread * p.results_step
     v, m = p.v + thread * p.v_step, p.m + thread * p.m_step
@@ -221,10 +254,7 @@ def winograd(plan: Any, thread: int) -> None:
             tiles = _spread_strip(p, row0, row1, pixels, v, tiles)
         for plane in range(p.planes):
             for j in range(j0, j1):
-                _multiply(
-                    p, tiles, v + plane * p.v_plane, weights + plane * p.weights_plane,
-                    p.weights_depth, m + plane * p.m_plane, p.ldm, j,
-                )  # fmt: skip
+                _multiply_plane(p, tiles, plane, v, weights, m, j)
         tile = 0
         for s in range(s0, s1):
             image, row0, row1 = _strip(p, s)
@@ -288,3 +318,17 @@ def transform_weights(plan: Any, thread: int) -> None:
             p.spread_weights,
             (scratch, to, p.weights_plane, p.weights_depth, p.weight_step, width),
         )
+
+
+@cfunc(_DEPTHWISE, cache=True, error_model="numpy")
+def depthwise(plan: Any, thread: int) -> None:
+    """A thread's planes of the output, each from one plane of the input."""
+    p = carray(plan, (1,))[0]
+    at, stop = _share(p.planes, p.threads, thread)
+    while at < stop:
+        # A kernel goes on from plane to plane up to the last filter, if each has its own channel.
+        filter_ = at % p.filters
+        count = min(stop - at, p.filters - filter_) if p.multiplier == 1 else 1
+        x, out = p.x + at // p.multiplier * p.x_plane, p.out + at * p.out_plane
+        _call(p.kernel, (x, p.w + filter_ * p.w_filter, out, p.zeros, count))
+        at += count

@@ -117,21 +117,21 @@ class PixelBuffer:
 
 
 def phase_table(
-    problem: Conv2d, split_up: Phases, buffer: PixelBuffer, rows: int, itemsize: int
+    problem: Conv2d, split_up: Phases, buffer: PixelBuffer, rows: int, itemsize: int, pad: int
 ) -> Array:
     """Where each pixel of `rows` rows of the image goes in `buffer`, as byte offsets.
 
-    The first of them is the first row of a strip, whose phase is 0. A pixel that no tap reads goes
-    behind the buffer's end.
+    The first of them is the first row of a strip, whose phase is 0; `pad` zeros are left of the
+    first column. A pixel that no tap reads goes behind the buffer's end.
     """
     channels = problem.channels // problem.groups
-    (sy, sx), width, unread = problem.stride, problem.width, buffer.nbytes
+    (sy, sx), width, unread = split_up.stride, problem.width, buffer.nbytes
     table = np.full((rows, width), unread, dtype=np.int64)
     for at, (py, px) in enumerate(split_up.used):
         ys = np.arange(py, rows, sy)
-        first = (px - problem.pad[1]) % sx
+        first = (px - pad) % sx
         xs = np.arange(first, width, sx)
-        columns = (xs + problem.pad[1]) // sx
+        columns = (xs + pad) // sx
         inside = columns < buffer.width
         offsets = (ys[:, None] // sy) * buffer.row_bytes + columns[inside] * buffer.pixel_bytes
         table[np.ix_(ys, xs[inside])] = offsets + at * channels * itemsize

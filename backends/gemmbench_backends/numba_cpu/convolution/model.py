@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from gemmbench.machine import Machine
 from gemmbench_backends.numba_cpu.emit import Vector
-from gemmbench_backends.numba_cpu.model import L2_BYTES, Registers, fits
+from gemmbench_backends.numba_cpu.model import L2_BYTES, Registers
 from gemmbench_backends.numba_cpu.product import split
 
 MOST_POINTERS = 12  # a row of the register block takes a general register
@@ -42,16 +42,19 @@ def caches(machine: Machine) -> Caches:
     return Caches(l2, max(l2, machine.l3_bytes))
 
 
-def register_blocks(regs: Registers, filters: int) -> list[tuple[int, int]]:
-    """Register blocks (pixels, vectors of filters) that are nearly full, widest first."""
+def register_blocks(regs: Registers, filters: int, parts: int = 1) -> list[tuple[int, int]]:
+    """Register blocks (pixels, vectors of filters) that are nearly full, narrowest first.
+
+    Of complex numbers, `parts` is 2, and so are the registers of each and of each filter.
+    """
     vectors = -(-filters // regs.vector.lanes)
     found = set()
     for nv in range(1, 5):
-        tallest = min(MOST_POINTERS, (regs.count - 1 - nv) // nv)
-        width = split(vectors, nv)
-        even = width[0] + (width[1] > 0)
-        found |= {(mr, even) for mr in (tallest, tallest - 1) if mr > 0}
-    return sorted(block for block in found if fits(*block, regs.count))
+        free = regs.count - parts * (nv + 1) + (parts - 1)
+        tallest = min(MOST_POINTERS, free // (parts * nv))
+        size, wider, _ = split(vectors, nv)
+        found |= {(mr, size + (wider > 0)) for mr in (tallest, tallest - 1) if mr > 0}
+    return sorted(found, key=lambda block: (block[1], block[0]))
 
 
 def grids(threads: int, units: int, panels: int) -> list[tuple[int, int]]:
@@ -62,15 +65,12 @@ def grids(threads: int, units: int, panels: int) -> list[tuple[int, int]]:
 
 
 def product_cycles(
-    counts: list[tuple[int, int]], depth: int, filters: int, block: tuple[int, int], vector: Vector
+    pixels: int, depth: int, filters: int, block: tuple[int, int], vector: Vector, parts: int = 1
 ) -> float:
-    """Cycles of (pixels, depth) by (depth, filters), `counts`: pixels, and how often so many."""
+    """Cycles of (pixels, depth) by (depth, filters), real or (`parts` = 2) complex."""
     mr, nv = block
-    panels = split(-(-filters // vector.lanes), nv)
-    total = 0.0
-    for pixels, times in counts:
-        tiles = -(-pixels // mr)
-        fmas = max(pixels / tiles * panels[0], MIN_ACCUMULATORS)
-        fmas = fmas + panels[1] / panels[2] * pixels / tiles
-        total += times * tiles * panels[2] * (depth * fmas / FMAS_A_CYCLE + CALL_CYCLES)
-    return total
+    _, _, panels = split(-(-filters // vector.lanes), nv)
+    tiles = -(-pixels // mr)
+    chains = parts * pixels / tiles * -(-filters // vector.lanes) / panels
+    fmas = parts * max(chains, MIN_ACCUMULATORS)
+    return tiles * panels * (depth * fmas / FMAS_A_CYCLE + CALL_CYCLES)

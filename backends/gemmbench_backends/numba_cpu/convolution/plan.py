@@ -30,11 +30,12 @@ _LANES = (
 )  # fmt: skip
 # the transformed side: `planes` matrices V (tiles, channels) and M (tiles, filters)
 _PLANES = (
-    "planes", "v", "v_step", "v_plane", "ldv", "m", "m_step", "m_plane", "ldm", "vectors_in",
+    "planes", "complex_parts", "v", "v_step", "v_plane", "v_imaginary", "ldv", "m", "m_step",
+    "m_plane", "m_imaginary", "ldm", "vectors_in",
 )  # fmt: skip
 _WEIGHTS = (
     "w", "w_group", "w_filter", "w_elements", "weights", "weights_group", "weights_plane",
-    "weights_depth", "scratch", "scratch_table", "panel_tables", "weight_step",
+    "weights_imaginary", "weights_depth", "scratch", "scratch_table", "panel_tables", "weight_step",
 )  # fmt: skip
 _PRODUCT = (
     "tile", "taps", "tap_offsets", "inner", "chunks", "chunk_taps", "rows", "tile_vectors",
@@ -45,6 +46,12 @@ _KERNELS = ("to_lanes", "to_few_lanes", "to_planes", "spread", "gather", "spread
 
 _FIELDS = (*_VECTOR, *_IMAGES, *_STRIPS, *_LANES, *_PLANES, *_WEIGHTS, *_PRODUCT, *_THREADS,
            *_KERNELS)  # fmt: skip
+
+_DEPTHWISE = (
+    "x", "x_plane", "w", "w_filter", "out", "out_plane", "filters", "multiplier", "planes",
+    "threads", "zeros", "kernel",
+)  # fmt: skip
+DEPTHWISE = np.dtype([(name, np.int64) for name in _DEPTHWISE])
 
 # Addresses of panel kernels: [adds to C][height of the register block][narrower panel].
 CONVOLUTION = np.dtype(

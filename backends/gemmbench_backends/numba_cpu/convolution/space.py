@@ -1,10 +1,11 @@
 """What can be tuned for a convolution by blocks, and the default that the model picks."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from gemmbench.machine import Machine
 from gemmbench.problem import Conv2d
 from gemmbench.space import Axis, Config, Constraint, SearchSpace, Value
+from gemmbench_backends.numba_cpu.convolution import direct, fourier, winograd
 from gemmbench_backends.numba_cpu.convolution.layout import cut_blocks
 from gemmbench_backends.numba_cpu.convolution.model import (
     AHEAD_VALUES,
@@ -15,68 +16,137 @@ from gemmbench_backends.numba_cpu.convolution.model import (
     product_cycles,
     register_blocks,
 )
-from gemmbench_backends.numba_cpu.convolution.winograd import Shape, tiles
+from gemmbench_backends.numba_cpu.convolution.planes import Tiling
 from gemmbench_backends.numba_cpu.model import Registers, registers
 
 BLOCK_BYTES = tuple(96 * 1024 * 2**i for i in range(10))  # of a block's intermediates: to 48 MiB
 UNROLLS = (1, 2, 4)
+CHUNKS = (128, 256, 512, 1024, 1 << 20)  # steps along k added up at a time; the last: all
 
 
 def winograd_space(problem: Conv2d, machine: Machine, choice: Config) -> SearchSpace:
     """Output tile, register block, unrolling, prefetch, cache block and threads."""
-    regs, threads = registers(machine, problem.dtype), int(choice["threads"])
-    shapes = {m: Shape(problem, m, regs.vector) for m in tiles(problem)}
-    cut = {m: _winograd_blocks(shape) for m, shape in shapes.items()}
-    blocks = register_blocks(regs, problem.filters // problem.groups)
-    caches_ = caches(machine)
-    m, rows, block = min(
-        ((m, rows, block) for m in shapes for rows in cut[m] for block in blocks),
-        key=lambda one: winograd_cycles(shapes[one[0]], one[1], one[2], caches_, threads),
+    regs = registers(machine, problem.dtype)
+    tilings = {m: winograd.tiling(problem, m, regs.vector) for m in winograd.tiles(problem)}
+    return _planes_space("m", tilings, regs, machine, int(choice["threads"]))
+
+
+def fft_space(problem: Conv2d, machine: Machine, choice: Config) -> SearchSpace:
+    """Points of a tile, register block, prefetch, cache block and threads."""
+    regs = registers(machine, problem.dtype)
+    found = fourier.lengths(problem)
+    tilings = {length: fourier.tiling(problem, length, regs.vector) for length in found}
+    return _planes_space("points", tilings, regs, machine, int(choice["threads"]))
+
+
+def _planes_space(
+    name: str, tilings: Mapping[int, Tiling], regs: Registers, machine: Machine, threads: int
+) -> SearchSpace:
+    """The space of one tiling or another, whose axis is `name`."""
+    cut = {size: _plane_blocks(tiling) for size, tiling in tilings.items()}
+    tiling = next(iter(tilings.values()))
+    problem, parts = tiling.problem, tiling.parts
+    blocks = register_blocks(regs, tiling.filters, parts)
+    memory = caches(machine)
+    size, rows, block = min(
+        ((size, rows, block) for size in tilings for rows in cut[size] for block in blocks),
+        key=lambda one: plane_cycles(tilings[one[0]], one[1], one[2], memory, threads),
     )
-    grid = _best_grid(problem, shapes[m].tiles[0], rows, block, regs, threads)
+    grid = _best_grid(problem, tilings[size].tiles[0], rows, block, regs, threads)
+    unrolls = UNROLLS if parts == 1 else (1,)
     default: dict[str, Value] = {
-        "m": m, "mr": block[0], "nv": block[1], "ku": 4, "ahead": AHEAD_VALUES[-1], "block": rows,
-        "grid": f"{grid[0]}x{grid[1]}",
+        name: size, "mr": block[0], "nv": block[1], "ku": unrolls[-1], "ahead": AHEAD_VALUES[-1],
+        "block": rows, "grid": f"{grid[0]}x{grid[1]}",
     }  # fmt: skip
     axes = (
-        _axis("m", shapes),
-        *_product_axes(blocks),
+        _axis(name, tilings),
+        *_product_axes(blocks, unrolls),
         _axis("block", {rows for each in cut.values() for rows in each}),
         _grid_axis(problem, regs, threads),
     )
-    known = {(m, rows) for m, each in cut.items() for rows in each}
+    known = {(size, rows) for size, each in cut.items() for rows in each}
     rules = (
         Constraint("register block", ("mr", "nv"), lambda mr, nv: (mr, nv) in blocks),
-        Constraint("rows of tiles", ("m", "block"), lambda m, rows: (m, rows) in known),
+        Constraint("rows of tiles", (name, "block"), lambda size, rows: (size, rows) in known),
     )
     return SearchSpace(axes, default, rules)
 
 
-def winograd_cycles(
-    shape: Shape, rows: int, block: tuple[int, int], memory: Caches, threads: int
+def plane_cycles(
+    tiling: Tiling, rows: int, block: tuple[int, int], memory: Caches, threads: int
 ) -> float:
     """What the model says that `rows` rows of tiles a block cost, for one of `threads`."""
-    problem, (down, across) = shape.problem, shape.tiles
+    problem, (down, across) = tiling.problem, tiling.tiles
     cut = cut_blocks(problem.batch, down, rows, problem.groups, threads)
     pixels = cut.most_rows * across
-    size, groups, count = shape.vector.itemsize, problem.groups, problem.batch * down * across
-    products = groups * product_cycles(
-        [(pixels, shape.planes * cut.count)], shape.depth, shape.filters, block, shape.vector
+    units, count = cut.count * problem.groups, problem.batch * down * across * problem.groups
+    products = units * tiling.planes * product_cycles(
+        pixels, tiling.depth, tiling.filters, block, tiling.vector, tiling.parts
+    )  # fmt: skip
+    weights = tiling.planes * tiling.parts * tiling.weight_plane
+    tile_bytes = tiling.planes * tiling.parts * (tiling.channel_bytes + tiling.filter_bytes)
+    transforms = TRANSFORM_CYCLES * count * tile_bytes / tiling.vector.nbytes
+    spilled = memory.cycles(4 * tile_bytes * count, 2 * pixels * tile_bytes)
+    reloaded = memory.cycles(weights * units, weights * problem.groups + pixels * tile_bytes)
+    total = products + transforms + spilled + reloaded / 2
+    return total * -(-units // threads) / units if units > 1 else total
+
+
+def _plane_blocks(tiling: Tiling) -> list[int]:
+    tile_bytes = tiling.planes * tiling.parts * (tiling.channel_bytes + tiling.filter_bytes)
+    return block_rows(tiling.problem.batch, tiling.tiles[0], tiling.tiles[1] * tile_bytes)
+
+
+def direct_space(problem: Conv2d, machine: Machine, choice: Config) -> SearchSpace:
+    """Register block, unrolling, prefetch, chunks along k, cache block and threads."""
+    regs, threads = registers(machine, problem.dtype), int(choice["threads"])
+    shape = direct.Shape(problem, regs.vector)
+    blocks = register_blocks(regs, shape.filters)
+    cut = _direct_blocks(shape)
+    memory = caches(machine)
+    rows, block = min(
+        ((rows, block) for rows in cut for block in blocks),
+        key=lambda one: direct_cycles(shape, *one, memory, threads),
     )
-    weights = shape.planes * shape.depth * shape.filters * size
-    vectors = shape.vectors(shape.depth) + shape.vectors(shape.filters)
-    intermediates = shape.planes * pixels * vectors * shape.vector.nbytes
-    moved = shape.planes * vectors * count * groups
-    spilled = memory.cycles(4 * moved * shape.vector.nbytes, 2 * intermediates)
-    reloaded = memory.cycles(weights * cut.count * groups, weights * groups + intermediates)
-    shared = min(threads, cut.count * groups) if cut.count * groups > 1 else 1
-    return (products + TRANSFORM_CYCLES * moved + spilled + reloaded / 2) / shared
+    grid = _best_grid(problem, problem.output_size()[0], rows, block, regs, threads)
+    default: dict[str, Value] = {
+        "mr": block[0], "nv": block[1], "ku": 2, "ahead": AHEAD_VALUES[-1], "chunk": CHUNKS[1],
+        "block": rows, "grid": f"{grid[0]}x{grid[1]}",
+    }  # fmt: skip
+    axes = (
+        *_product_axes(blocks),
+        Axis("chunk", CHUNKS),
+        _axis("block", cut),
+        _grid_axis(problem, regs, threads),
+    )
+    rule = Constraint("register block", ("mr", "nv"), lambda mr, nv: (mr, nv) in blocks)
+    return SearchSpace(axes, default, (rule,))
 
 
-def _winograd_blocks(shape: Shape) -> list[int]:
-    vectors = shape.vectors(shape.depth) + shape.vectors(shape.filters)
-    row = shape.tiles[1] * shape.planes * vectors * shape.vector.nbytes
-    return block_rows(shape.problem.batch, shape.tiles[0], row)
+def direct_cycles(
+    shape: direct.Shape, rows: int, block: tuple[int, int], memory: Caches, threads: int
+) -> float:
+    """What the model says that `rows` rows of output a block cost, for one of `threads`."""
+    problem, (height, width) = shape.problem, shape.problem.output_size()
+    cut = cut_blocks(problem.batch, height, rows, problem.groups, threads)
+    depth, units = problem.reduction_length(), cut.count * problem.groups
+    pixels, strips = cut.strip_rows * width, cut.strips * problem.groups
+    products = strips * product_cycles(pixels, depth, shape.filters, block, shape.vector)
+    weights = depth * shape.filter_vectors * shape.vector.nbytes
+    strip = shape.pixels(cut.strip_rows).nbytes + pixels * shape.ld_results()
+    reloaded = memory.cycles(weights * units, weights * problem.groups)
+    # All of a block's pixels are read again for every panel.
+    panels = -(-shape.filter_vectors // block[1])
+    spilled = memory.cycles(panels * strip * strips, cut.block_strips * strip)
+    total = products + reloaded / 2 + spilled / 2
+    return total * -(-units // threads) / units if units > 1 else total
+
+
+def _direct_blocks(shape: direct.Shape) -> list[int]:
+    height, width = shape.problem.output_size()
+    buffer = shape.pixels(2)
+    rows = shape.stride[0] * buffer.row_bytes + width * shape.ld_results()
+    return block_rows(shape.problem.batch, height, rows)
 
 
 def block_rows(batch: int, tile_rows: int, row_bytes: int) -> list[int]:
@@ -89,11 +159,13 @@ def block_rows(batch: int, tile_rows: int, row_bytes: int) -> list[int]:
     return sorted(set(found.values()))
 
 
-def _product_axes(blocks: Iterable[tuple[int, int]]) -> tuple[Axis, ...]:
+def _product_axes(
+    blocks: Iterable[tuple[int, int]], unrolls: tuple[int, ...] = UNROLLS
+) -> tuple[Axis, ...]:
     return (
         _axis("mr", {mr for mr, _ in blocks}),
         _axis("nv", {nv for _, nv in blocks}),
-        Axis("ku", UNROLLS),
+        Axis("ku", unrolls),
         Axis("ahead", AHEAD_VALUES),
     )
 
