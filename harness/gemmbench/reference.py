@@ -12,7 +12,8 @@ transforms, the root for the sum over channels between them. Source: Gentleman &
 1966, as summed up at https://www.fftw.org/accuracy/comments.html: the error of an FFT grows like
 the log of its points in the worst case. An FFT's matrices are unitary; Winograd's are not, and
 amplify the errors by a factor that follows from them, which the contender tells (`growth`), at
-most MOST_GROWTH. Source: Barabasz, Anderson, Soodhalter & Gregg, arXiv:1803.10986, Theorem 3.
+most MOST_GROWTH. Source: Barabasz, Anderson, Soodhalter & Gregg, arXiv:1803.10986, whose
+bounds are products of the norms of the three matrices.
 """
 
 from collections.abc import Mapping
@@ -62,6 +63,8 @@ class Check:
 
     max_error: float
     bound: float
+    relative_error: float | None = None  # max |error| over the rms of the answer
+    rms_error: float | None = None  # rms of the error over that of the answer
 
     @property
     def right(self) -> bool:
@@ -99,13 +102,15 @@ def check(
     error = np.abs(output.astype(np.float64, copy=False) - answer)
     if np.isnan(error).any():
         return Check(inf, bound)
+    size = _rms(answer)
+    shown = (_ratio(float(error.max()), size), _ratio(_rms(error), size))
     if algorithm in TRANSFORM_ALGORITHMS:
-        return Check(_ratio(float(error.max()), scale), bound)
+        return Check(_ratio(float(error.max()), scale), bound, *shown)
     if magnitude is None:
-        return Check(float(error.max()), 0.0)
+        return Check(float(error.max()), 0.0, *shown)
     spurious = bool(np.any(error[magnitude == 0]))
     relative = np.divide(error, magnitude, out=error, where=magnitude > 0)
-    return Check(inf if spurious else float(relative.max()), bound)
+    return Check(inf if spurious else float(relative.max()), bound, *shown)
 
 
 def typical_magnitude(problem: Problem, operands: Mapping[str, Array]) -> float:
@@ -218,6 +223,11 @@ def needed_bytes(problem: Problem, workers: int = 1, contenders: int = 1) -> int
     output = int(np.prod(problem.output_shape(), dtype=np.int64))
     parent = elements * (item + float64) + 3 * output * float64
     return parent + workers * (elements * item + 3 * output * float64) + contenders * output * item
+
+
+def _rms(array: Float64) -> float:
+    flat = array.reshape(-1)
+    return float(np.sqrt(np.dot(flat, flat) / flat.size))
 
 
 def _ratio(error: float, scale: float) -> float:

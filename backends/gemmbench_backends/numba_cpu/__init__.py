@@ -43,6 +43,15 @@ class NumbaCpu:
             return {"gemm": ("plain", "prepared")}
         return {"gemm": ("plain",)}
 
+    def declined(self, problem: Problem) -> dict[str, str]:
+        """The ways of computing a convolution that do not apply to `problem`, each with why."""
+        if not isinstance(problem, Conv2d):
+            return {}
+        from gemmbench_backends.numba_cpu.convolution import algorithms
+
+        reasons = {name: one.unsupported(problem) for name, one in algorithms().items()}
+        return {name: why for name, why in reasons.items() if why is not None}
+
     def search_space(self, problem: Problem, machine: Machine, choice: Config) -> SearchSpace:
         """Register block, cache blocks, loop order, packing and how threads share the work."""
         from gemmbench_backends.numba_cpu.space import problem_space

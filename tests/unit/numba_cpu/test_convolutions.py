@@ -1,6 +1,8 @@
 """Convolutions by blocks: every algorithm that takes a problem is right, on any shape."""
 
+import contextlib
 import dataclasses
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -9,10 +11,12 @@ from hypothesis import strategies as st
 
 from gemmbench.operands import fill_operands, guarded_output
 from gemmbench.problem import Conv2d, ProblemError
-from gemmbench_backends.numba_cpu.convolution import algorithms
+from gemmbench_backends.numba_cpu.convolution import algorithms, cooktoom, winograd
+from gemmbench_backends.numba_cpu.convolution.planes import prepare_planes
 from gemmbench_backends.numba_cpu.emit import Vector
+from gemmbench_backends.numba_cpu.model import registers
 
-from .reference import HERE, assert_exact, assert_within_bound
+from .reference import BACKEND, HERE, assert_exact, assert_within_bound
 
 BOUNDED = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 KERNELS = st.one_of(st.integers(1, 11).map(lambda r: (r, r)), st.tuples(*[st.integers(1, 11)] * 2))
@@ -118,6 +122,39 @@ def test_registers_of_any_width_give_the_right_answer(problem, nbytes, dtype):
 
 def _features(nbytes):
     return {64: ("avx512f", "avx2", "fma"), 32: ("avx2", "fma"), 16: ()}[nbytes]
+
+
+def test_every_algorithm_is_offered_or_declined_with_its_reason():
+    for problem in SHAPES:
+        offered, reasons = BACKEND.algorithms(problem), BACKEND.declined(problem)
+        assert set(offered) | set(reasons) >= set(BLOCKED)
+        assert not set(offered) & set(reasons)
+    (depthwise_,) = [problem for problem in SHAPES if problem.groups == 19]
+    assert set(BACKEND.declined(depthwise_)) == {"direct", "fft", "winograd"}
+    (dilated,) = [problem for problem in SHAPES if problem.dilation == (2, 2)]
+    assert BACKEND.declined(dilated)["winograd"] == "winograd takes no dilation, got 2×2"
+
+
+@pytest.mark.parametrize("m", [2, 3, 4])
+@pytest.mark.parametrize("side", ["inputs", "weights", "output"])
+def test_a_transform_made_with_a_wrong_point_is_wrong_and_not_merely_inexact(m, side):
+    problem = Conv2d(1, 16, 13, 13, 16, (3, 3), pad=(1, 1))
+    choice = {"algorithm": "winograd", "weights": "plain", "threads": 1}
+    config = {**algorithms()["winograd"].space(problem, HERE, choice).default, **choice, "m": m}
+    right, points = cooktoom.cook_toom(m, 3), list(cooktoom.default_points(m + 2))
+    points[1] += Fraction(1, 64)
+    wrong = getattr(cooktoom.cook_toom(m, 3, points), side)
+    vector, growth = registers(HERE, "float32").vector, cooktoom.growth(right) ** 2
+    for label, matrix, passes in (("right", getattr(right, side), True), ("wrong", wrong, False)):
+        mixed = dataclasses.replace(right, **{side: matrix})
+        kernels = winograd.WinogradKernels(f"{label}_{side}_{m}", mixed, mixed, vector)
+        output = guarded_output(problem)
+        operands = {**fill_operands(problem, "uniform", 1), "out": output.array}
+        tiling = winograd.tiling(problem, m, vector)
+        prepared = prepare_planes(tiling, kernels, config, operands, growth)
+        prepared.run()
+        with contextlib.nullcontext() if passes else pytest.raises(AssertionError, match="max_err"):
+            assert_within_bound(problem, config, operands, prepared)
 
 
 @pytest.mark.parametrize("problem", SHAPES, ids=str)

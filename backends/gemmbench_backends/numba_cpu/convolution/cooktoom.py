@@ -101,9 +101,9 @@ def growth(transform: Transform) -> float:
     """How many times larger rounding errors get than those of the direct method, one dimension.
 
     Errors of independent sign add up as squares: an output's is Σ_j A²_ij·|G_j|²·|B_j|² over its
-    products j, the direct method's Σ over r taps. The norms are those of the bound in Barabasz,
-    Anderson, Soodhalter & Gregg, "Error Analysis and Improving the Accuracy of Winograd
-    Convolution for Deep Neural Networks", arXiv:1803.10986, Theorem 3. Nested, it is squared.
+    products j, the direct method's Σ over r taps. Nested, it is squared. Worst-case bounds are
+    products of the same norms: Barabasz, Anderson, Soodhalter & Gregg, "Error Analysis and
+    Improving the Accuracy of Winograd Convolution for Deep Neural Networks", arXiv:1803.10986.
     """
     sizes = [
         sum(float(g) ** 2 for g in g_row) * sum(float(b) ** 2 for b in b_row)

@@ -180,17 +180,22 @@ class _RowBlock:
         taps = [r * problem.dilation[0] for r in range(problem.kernel[0])]
         return [[i * problem.stride[0] + tap for tap in taps] for i in range(self.rows)]
 
+    def _first(self, block: int) -> int:
+        """The first column of output of a block; the last one overlaps, if it can, and is whole."""
+        lanes, q = self.kernel.vector.lanes, self.kernel.problem.output_size()[1]
+        return min(block * lanes, max(0, q - lanes))
+
     def _start(self, block: int, tap: int) -> int:
         """The column that the first lane of a block reads for a tap along the row."""
         problem = self.kernel.problem
-        first = block * self.kernel.vector.lanes * problem.stride[1]
+        first = self._first(block) * problem.stride[1]
         return first - problem.pad[1] + tap * problem.dilation[1]
 
     def _whole(self, block: int) -> bool:
-        """Whether all lanes of a block are outputs, and read inside of the image only."""
+        """Whether a block is one of those side by side that read inside of the image only."""
         problem, lanes = self.kernel.problem, self.kernel.vector.lanes
         last = self._start(block, problem.kernel[1] - 1) + problem.stride[1] * lanes
-        full = (block + 1) * lanes <= problem.output_size()[1]
+        full = self._first(block) == block * lanes and lanes <= problem.output_size()[1]
         return full and self._start(block, 0) >= 0 and last <= problem.width
 
     def _columns(self, sources: dict[int, str], out: str, block: int, offset: str) -> None:
@@ -208,12 +213,12 @@ class _RowBlock:
                 pixels = self._pixels(f.at(source, moved), block, tap)
                 for i, r in uses:
                     totals[i] = self._add(totals[i], pixels, self.splats[r * s + tap])
-        left = q - block * vector.lanes
+        left = q - self._first(block)
         mask = (
             None if left >= vector.lanes else _mask([lane < left for lane in range(vector.lanes)])
         )
         for i, total in enumerate(totals):
-            where = f.at(out, (i * q + block * vector.lanes) * vector.itemsize)
+            where = f.at(out, (i * q + self._first(block)) * vector.itemsize)
             f.store(total or "zeroinitializer", f.at(where, offset), mask)
 
     def _add(self, total: str | None, pixels: str, tap: str) -> str:
@@ -234,7 +239,7 @@ class _RowBlock:
         """Adjacent pixels from column `start` on, 0 beside the image."""
         f, vector, width = self.f, self.kernel.vector, self.kernel.problem.width
         where = f.at(source, start * vector.itemsize)
-        left = self.kernel.problem.output_size()[1] - block * vector.lanes
+        left = min(vector.lanes, self.kernel.problem.output_size()[1] - self._first(block))
         # Past the last output of a row there is nothing to read: it may end the plane.
         stop = min(width, self._start(block, 0) + (left - 1) * stride + self._span() + 1)
         inside = [0 <= start + lane < stop for lane in range(vector.lanes)]

@@ -74,8 +74,8 @@ class Phases:
 
     Pixel (y, x) of the padded image is pixel (y // s, x // s) of phase (y % s, x % s); a tap
     likewise. Phases that no tap reads are left out. With stride 1 there is one, the image itself.
-    Source: Huang et al. 2021, "Efficient strided convolution by decomposition", and any text on
-    multirate filters: the polyphase identity.
+    Source: Huang et al. 2020, "DWM: A Decomposable Winograd Method for Convolution Acceleration",
+    arXiv:2002.00552, which splits strided kernels alike and adds the parts' results.
     """
 
     stride: Pair

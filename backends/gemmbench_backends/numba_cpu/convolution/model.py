@@ -12,12 +12,13 @@ from gemmbench_backends.numba_cpu.emit import Vector
 from gemmbench_backends.numba_cpu.model import L2_BYTES, Registers
 from gemmbench_backends.numba_cpu.product import split
 
-MOST_POINTERS = 12  # a row of the register block takes a general register
+MOST_POINTERS = 8  # a row of the register block takes one of 16 general registers
 FMAS_A_CYCLE = 2
 MIN_ACCUMULATORS = 8  # FMA latency 4, two a cycle: fewer chains cannot keep the units busy
 CALL_CYCLES = 30  # of a register block, beside its steps
-L3_BYTES_A_CYCLE, MEMORY_BYTES_A_CYCLE = 12, 5
-TRANSFORM_CYCLES = 3  # of an element of a tile, a register at a time
+L2_BYTES_A_CYCLE, L3_BYTES_A_CYCLE, MEMORY_BYTES_A_CYCLE = 24, 12, 8
+TRANSFORM_CYCLES = 3  # of an element of a tile, a register at a time; a Fourier transform takes
+FOURIER_CYCLES = 2  # this much for each bit of its length
 AHEAD_VALUES = (0, 2048)  # bytes: none, or about the latency of L3 at full speed
 
 
@@ -32,7 +33,8 @@ class Caches:
         """Cycles to read `nbytes` again and again, being part of a set that large; 0 from L2."""
         if working_set <= self.l2_bytes:
             return 0.0
-        fast = working_set <= self.l3_bytes
+        # The last level is shared, and read and written at once: a part of it can be counted on.
+        fast = working_set <= self.l3_bytes / 2
         return nbytes / (L3_BYTES_A_CYCLE if fast else MEMORY_BYTES_A_CYCLE)
 
 
@@ -73,4 +75,6 @@ def product_cycles(
     tiles = -(-pixels // mr)
     chains = parts * pixels / tiles * -(-filters // vector.lanes) / panels
     fmas = parts * max(chains, MIN_ACCUMULATORS)
-    return tiles * panels * (depth * fmas / FMAS_A_CYCLE + CALL_CYCLES)
+    # A panel that every block of pixels reads again comes from L2.
+    step = max(fmas / FMAS_A_CYCLE, parts * nv * vector.nbytes / L2_BYTES_A_CYCLE)
+    return tiles * panels * (depth * step + CALL_CYCLES)

@@ -1,6 +1,7 @@
 """What can be tuned for a convolution by blocks, and the default that the model picks."""
 
 from collections.abc import Iterable, Mapping
+from math import log2
 
 from gemmbench.machine import Machine
 from gemmbench.problem import Conv2d
@@ -9,6 +10,7 @@ from gemmbench_backends.numba_cpu.convolution import direct, fourier, winograd
 from gemmbench_backends.numba_cpu.convolution.layout import cut_blocks
 from gemmbench_backends.numba_cpu.convolution.model import (
     AHEAD_VALUES,
+    FOURIER_CYCLES,
     TRANSFORM_CYCLES,
     Caches,
     caches,
@@ -28,7 +30,7 @@ def winograd_space(problem: Conv2d, machine: Machine, choice: Config) -> SearchS
     """Output tile, register block, unrolling, prefetch, cache block and threads."""
     regs = registers(machine, problem.dtype)
     tilings = {m: winograd.tiling(problem, m, regs.vector) for m in winograd.tiles(problem)}
-    return _planes_space("m", tilings, regs, machine, int(choice["threads"]))
+    return _planes_space("m", tilings, regs, machine, choice)
 
 
 def fft_space(problem: Conv2d, machine: Machine, choice: Config) -> SearchSpace:
@@ -36,13 +38,14 @@ def fft_space(problem: Conv2d, machine: Machine, choice: Config) -> SearchSpace:
     regs = registers(machine, problem.dtype)
     found = fourier.lengths(problem)
     tilings = {length: fourier.tiling(problem, length, regs.vector) for length in found}
-    return _planes_space("points", tilings, regs, machine, int(choice["threads"]))
+    return _planes_space("points", tilings, regs, machine, choice)
 
 
 def _planes_space(
-    name: str, tilings: Mapping[int, Tiling], regs: Registers, machine: Machine, threads: int
+    name: str, tilings: Mapping[int, Tiling], regs: Registers, machine: Machine, choice: Config
 ) -> SearchSpace:
     """The space of one tiling or another, whose axis is `name`."""
+    threads, plain = int(choice["threads"]), choice["weights"] == "plain"
     cut = {size: _plane_blocks(tiling) for size, tiling in tilings.items()}
     tiling = next(iter(tilings.values()))
     problem, parts = tiling.problem, tiling.parts
@@ -50,7 +53,10 @@ def _planes_space(
     memory = caches(machine)
     size, rows, block = min(
         ((size, rows, block) for size in tilings for rows in cut[size] for block in blocks),
-        key=lambda one: plane_cycles(tilings[one[0]], one[1], one[2], memory, threads),
+        key=lambda one: (
+            plane_cycles(tilings[one[0]], one[1], one[2], memory, threads)
+            + plain * weight_cycles(tilings[one[0]], memory, threads)
+        ),
     )
     grid = _best_grid(problem, tilings[size].tiles[0], rows, block, regs, threads)
     unrolls = UNROLLS if parts == 1 else (1,)
@@ -85,11 +91,23 @@ def plane_cycles(
     )  # fmt: skip
     weights = tiling.planes * tiling.parts * tiling.weight_plane
     tile_bytes = tiling.planes * tiling.parts * (tiling.channel_bytes + tiling.filter_bytes)
-    transforms = TRANSFORM_CYCLES * count * tile_bytes / tiling.vector.nbytes
+    transforms = _transform_cycles(tiling) * count * tile_bytes / tiling.vector.nbytes
     spilled = memory.cycles(4 * tile_bytes * count, 2 * pixels * tile_bytes)
     reloaded = memory.cycles(weights * units, weights * problem.groups + pixels * tile_bytes)
     total = products + transforms + spilled + reloaded / 2
     return total * -(-units // threads) / units if units > 1 else total
+
+
+def weight_cycles(tiling: Tiling, memory: Caches, threads: int) -> float:
+    """What the model says that transforming the weights in every call costs."""
+    nbytes = tiling.problem.groups * tiling.planes * tiling.parts * tiling.weight_plane
+    cycles = 2 * _transform_cycles(tiling) * nbytes / tiling.vector.nbytes
+    return (cycles + memory.cycles(2 * nbytes, nbytes)) / threads
+
+
+def _transform_cycles(tiling: Tiling) -> float:
+    """Cycles for each register that a transform makes."""
+    return FOURIER_CYCLES * log2(tiling.inputs[0]) if tiling.parts == 2 else TRANSFORM_CYCLES
 
 
 def _plane_blocks(tiling: Tiling) -> list[int]:
@@ -106,7 +124,7 @@ def direct_space(problem: Conv2d, machine: Machine, choice: Config) -> SearchSpa
     memory = caches(machine)
     rows, block = min(
         ((rows, block) for rows in cut for block in blocks),
-        key=lambda one: direct_cycles(shape, *one, memory, threads),
+        key=lambda one: direct_cycles(shape, one[0], one[1], memory, threads),
     )
     grid = _best_grid(problem, problem.output_size()[0], rows, block, regs, threads)
     default: dict[str, Value] = {
