@@ -135,6 +135,17 @@ def test_every_algorithm_is_offered_or_declined_with_its_reason():
     assert BACKEND.declined(dilated)["winograd"] == "winograd takes no dilation, got 2×2"
 
 
+def test_weights_that_would_fill_the_memory_are_declined():
+    whole = Conv2d(1, 512, 7, 7, 4096, (7, 7))  # VGG-16's first fully connected layer
+    assert {"winograd", "fft"} <= set(BACKEND.algorithms(whole))
+    larger = dataclasses.replace(whole, filters=16384)
+    for name in ("winograd", "fft"):
+        why = f"{name}: the transformed weights would need more than 1 GiB"
+        assert BACKEND.declined(larger)[name] == why
+    large_kernel = Conv2d(1, 8, 60, 60, 8, (40, 40))
+    assert "at most 17 taps" in BACKEND.declined(large_kernel)["fft"]
+
+
 @pytest.mark.parametrize("m", [2, 3, 4])
 @pytest.mark.parametrize("side", ["inputs", "weights", "output"])
 def test_a_transform_made_with_a_wrong_point_is_wrong_and_not_merely_inexact(m, side):

@@ -22,7 +22,12 @@ from gemmbench_backends.numba_cpu.convolution.codelets import (
     real_forward,
     scale,
 )
-from gemmbench_backends.numba_cpu.convolution.layout import PixelBuffer, phases
+from gemmbench_backends.numba_cpu.convolution.layout import (
+    MOST_WEIGHT_BYTES,
+    PixelBuffer,
+    phases,
+    weight_bytes,
+)
 from gemmbench_backends.numba_cpu.convolution.planes import Tiling, prepare_planes
 from gemmbench_backends.numba_cpu.emit import Function, Values, Vector
 
@@ -38,8 +43,10 @@ def unsupported(problem: Conv2d) -> str | None:
     taps = phases(problem).taps
     if max(taps) < 2:
         return "fft needs at least 2 taps of a phase along one side: there is nothing to save"
+    if 2 * max(taps) > LENGTHS[-1] + 2 and not any(wraps(problem, n) for n in LENGTHS):
+        return f"fft takes at most {LENGTHS[-1] // 2 + 1} taps of a phase, got {taps[0]}×{taps[1]}"
     if not lengths(problem):
-        return f"fft takes at most {LENGTHS[-1] - 1} taps of a phase, got {taps[0]}×{taps[1]}"
+        return "fft: the transformed weights would need more than 1 GiB"
     return None
 
 
@@ -51,10 +58,17 @@ def lengths(problem: Conv2d) -> tuple[int, ...]:
     taps, found = max(phases(problem).taps), []
     for length in LENGTHS:
         if taps < length and (2 * taps <= length + 2 or wraps(problem, length)):
-            found.append(length)
+            if 2 * weight_bytes(problem, _planes(length)) <= MOST_WEIGHT_BYTES:
+                found.append(length)
             if wraps(problem, length):
                 break
     return tuple(found)
+
+
+def _planes(length: int) -> int:
+    """Complex numbers in half the spectrum of a tile, its real columns halved too."""
+    half = length // 2 + 1
+    return 2 * half + (half - 2) * length
 
 
 def wraps(problem: Conv2d, length: int) -> bool:
@@ -68,9 +82,7 @@ def wraps(problem: Conv2d, length: int) -> bool:
 def tiling(problem: Conv2d, length: int, vector: Vector) -> Tiling:
     """`problem` in tiles of length × length pixels."""
     ry, rx = phases(problem).taps
-    half = length // 2 + 1
-    planes = 2 * half + (half - 2) * length
-    inputs = (length, length)
+    planes, inputs = _planes(length), (length, length)
     if wraps(problem, length):
         return Tiling(problem, vector, problem.output_size(), inputs, planes, 2, (0, 0))
     outputs = (length - ry + 1, length - rx + 1)

@@ -110,19 +110,35 @@ def to_few_lanes_ir(vector: Vector, planes: int) -> str:
 
 
 def _over_pixels(f: Function, vector: Vector, start: Values, block: Block) -> None:
-    """Whole blocks of as many pixels as lanes, then one for those left, if any."""
-    steps = {"from": vector.nbytes, "to": vector.nbytes, "table": vector.lanes * _OFFSET_BYTES}
+    """Whole blocks of as many pixels as lanes, then one for those left, if any.
+
+    The last block ends with the last pixel: it does some of the one before it again, which costs
+    less than masks do. Only where there are fewer pixels than lanes are they needed.
+    """
+    sizes = {"from": vector.itemsize, "to": vector.itemsize, "table": _OFFSET_BYTES}
 
     def whole(state: Values) -> Values:
         block(state, None, None)
-        return {key: ("ptr", f.at(pointer, steps[key])) for key, (_, pointer) in state.items()}
+        return {
+            key: ("ptr", f.at(pointer, vector.lanes * sizes[key]))
+            for key, (_, pointer) in state.items()
+        }
 
     state = f.loop(f.new(f"udiv i64 %count, {vector.lanes}"), start, whole)
     left = f.new(f"urem i64 %count, {vector.lanes}")
+    missing = f.new(f"sub i64 {left}, {vector.lanes}")
     mask = f.first_lanes(left)
 
     def rest(last: Values) -> Values:
-        block(last, mask, left)
+        def overlapping() -> None:
+            back: Values = {
+                key: ("ptr", f.at(pointer, f.new(f"mul i64 {missing}, {sizes[key]}")))
+                for key, (_, pointer) in last.items()
+            }
+            block(back, None, None)
+
+        enough = f.new(f"icmp uge i64 %count, {vector.lanes}")
+        f.either(enough, overlapping, lambda: block(last, mask, left))
         return last
 
     f.loop(f.new(f"zext i1 {f.new(f'icmp ne i64 {left}, 0')} to i64"), state, rest)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gemmbench.problem import Conv2d, Pair
+from gemmbench.problem import ITEMSIZE, Conv2d, Pair
 from gemmbench_backends.numba_cpu.product import Array, split
+
+MOST_WEIGHT_BYTES = 2**30  # of transformed weights: a layer that needs more is declined
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,12 @@ class Phases:
         """The place of the phase of pixel or tap (y, x); -1 where it is left out."""
         phase = (y % self.stride[0], x % self.stride[1])
         return self.used.index(phase) if phase in self.used else -1
+
+
+def weight_bytes(problem: Conv2d, planes: int) -> int:
+    """Bytes of transformed weights: for every plane as many elements as filters and channels."""
+    depth = problem.channels // problem.groups * len(phases(problem).used)
+    return planes * depth * problem.filters * ITEMSIZE[problem.dtype]
 
 
 def phases(problem: Conv2d) -> Phases:

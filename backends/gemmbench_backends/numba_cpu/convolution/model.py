@@ -18,7 +18,8 @@ MIN_ACCUMULATORS = 8  # FMA latency 4, two a cycle: fewer chains cannot keep the
 CALL_CYCLES = 30  # of a register block, beside its steps
 L2_BYTES_A_CYCLE, L3_BYTES_A_CYCLE, MEMORY_BYTES_A_CYCLE = 24, 12, 8
 TRANSFORM_CYCLES = 3  # of an element of a tile, a register at a time; a Fourier transform takes
-FOURIER_CYCLES = 2  # this much for each bit of its length
+FOURIER_CYCLES = 2  # this much for each halving
+LAYOUT_CYCLES = 2  # of a register of pixels, between planes and lanes
 AHEAD_VALUES = (0, 2048)  # bytes: none, or about the latency of L3 at full speed
 
 

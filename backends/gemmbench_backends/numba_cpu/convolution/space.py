@@ -11,6 +11,7 @@ from gemmbench_backends.numba_cpu.convolution.layout import cut_blocks
 from gemmbench_backends.numba_cpu.convolution.model import (
     AHEAD_VALUES,
     FOURIER_CYCLES,
+    LAYOUT_CYCLES,
     TRANSFORM_CYCLES,
     Caches,
     caches,
@@ -51,14 +52,21 @@ def _planes_space(
     problem, parts = tiling.problem, tiling.parts
     blocks = register_blocks(regs, tiling.filters, parts)
     memory = caches(machine)
-    size, rows, block = min(
-        ((size, rows, block) for size in tilings for rows in cut[size] for block in blocks),
-        key=lambda one: (
-            plane_cycles(tilings[one[0]], one[1], one[2], memory, threads)
-            + plain * weight_cycles(tilings[one[0]], memory, threads)
+
+    ways = _grids(problem, regs, threads)
+
+    def cycles(one: tuple[int, int, tuple[int, int], tuple[int, int]]) -> float:
+        size, rows, block, grid = one
+        products = plane_cycles(tilings[size], rows, block, memory, grid)
+        return products + (weight_cycles(tilings[size], memory, threads) if plain else 0.0)
+
+    size, rows, block, grid = min(
+        (
+            (size, rows, block, grid)
+            for size in tilings for rows in cut[size] for block in blocks for grid in ways
         ),
-    )
-    grid = _best_grid(problem, tilings[size].tiles[0], rows, block, regs, threads)
+        key=cycles,
+    )  # fmt: skip
     unrolls = UNROLLS if parts == 1 else (1,)
     default: dict[str, Value] = {
         name: size, "mr": block[0], "nv": block[1], "ku": unrolls[-1], "ahead": AHEAD_VALUES[-1],
@@ -68,7 +76,7 @@ def _planes_space(
         _axis(name, tilings),
         *_product_axes(blocks, unrolls),
         _axis("block", {rows for each in cut.values() for rows in each}),
-        _grid_axis(problem, regs, threads),
+        _grid_axis(ways),
     )
     known = {(size, rows) for size, each in cut.items() for rows in each}
     rules = (
@@ -79,23 +87,39 @@ def _planes_space(
 
 
 def plane_cycles(
-    tiling: Tiling, rows: int, block: tuple[int, int], memory: Caches, threads: int
+    tiling: Tiling, rows: int, block: tuple[int, int], memory: Caches, grid: tuple[int, int]
 ) -> float:
-    """What the model says that `rows` rows of tiles a block cost, for one of `threads`."""
+    """What the model says that `rows` rows of tiles a block cost the busiest thread of `grid`."""
     problem, (down, across) = tiling.problem, tiling.tiles
-    cut = cut_blocks(problem.batch, down, rows, problem.groups, threads)
-    pixels = cut.most_rows * across
-    units, count = cut.count * problem.groups, problem.batch * down * across * problem.groups
+    cut = cut_blocks(problem.batch, down, rows, problem.groups, grid[0])
+    pixels, units = cut.most_rows * across, cut.count * problem.groups
+    panels = -(-tiling.filters // tiling.vector.lanes // block[1])
+    some, filters = _share(units, grid[0]), _share(panels, grid[1])
     products = units * tiling.planes * product_cycles(
         pixels, tiling.depth, tiling.filters, block, tiling.vector, tiling.parts
     )  # fmt: skip
-    weights = tiling.planes * tiling.parts * tiling.weight_plane
-    tile_bytes = tiling.planes * tiling.parts * (tiling.channel_bytes + tiling.filter_bytes)
-    transforms = _transform_cycles(tiling) * count * tile_bytes / tiling.vector.nbytes
-    spilled = memory.cycles(4 * tile_bytes * count, 2 * pixels * tile_bytes)
+    planes = tiling.planes * tiling.parts
+    weights = planes * tiling.weight_plane * filters
+    # Every thread makes all of the channels that it needs, and its own filters.
+    tile_bytes = planes * (tiling.channel_bytes + tiling.filter_bytes * filters)
+    moved = tile_bytes * problem.batch * down * across * problem.groups
+    transforms = _transform_cycles(tiling) * moved / tiling.vector.nbytes
+    spilled = memory.cycles(4 * moved, 2 * pixels * tile_bytes)
     reloaded = memory.cycles(weights * units, weights * problem.groups + pixels * tile_bytes)
-    total = products + transforms + spilled + reloaded / 2
-    return total * -(-units // threads) / units if units > 1 else total
+    layout = layout_cycles(problem, tiling.vector.lanes, filters)
+    return some * (products * filters + transforms + layout + spilled + reloaded / 2)
+
+
+def layout_cycles(problem: Conv2d, lanes: int, filters: float) -> float:
+    """Cycles to bring the images into lanes, and this part of the filters' results out."""
+    (p, q), batch = problem.output_size(), problem.batch
+    pixels = problem.channels * problem.height * problem.width
+    return LAYOUT_CYCLES * batch * (pixels + problem.filters * p * q * filters) / lanes
+
+
+def _share(count: int, parts: int) -> float:
+    """What part of `count` things the busiest of `parts` has."""
+    return -(-count // parts) / count
 
 
 def weight_cycles(tiling: Tiling, memory: Caches, threads: int) -> float:
@@ -106,8 +130,15 @@ def weight_cycles(tiling: Tiling, memory: Caches, threads: int) -> float:
 
 
 def _transform_cycles(tiling: Tiling) -> float:
-    """Cycles for each register that a transform makes."""
-    return FOURIER_CYCLES * log2(tiling.inputs[0]) if tiling.parts == 2 else TRANSFORM_CYCLES
+    """Cycles for each register that a transform makes.
+
+    Of a Fourier transform, those of its halvings and of the odd length that is left, by definition.
+    """
+    if tiling.parts == 1:
+        return TRANSFORM_CYCLES
+    length = tiling.inputs[0]
+    even = length & -length
+    return FOURIER_CYCLES * (log2(even) + length / even / 2)
 
 
 def _plane_blocks(tiling: Tiling) -> list[int]:
@@ -122,11 +153,11 @@ def direct_space(problem: Conv2d, machine: Machine, choice: Config) -> SearchSpa
     blocks = register_blocks(regs, shape.filters)
     cut = _direct_blocks(shape)
     memory = caches(machine)
-    rows, block = min(
-        ((rows, block) for rows in cut for block in blocks),
-        key=lambda one: direct_cycles(shape, one[0], one[1], memory, threads),
+    ways = _grids(problem, regs, threads)
+    rows, block, grid = min(
+        ((rows, block, grid) for rows in cut for block in blocks for grid in ways),
+        key=lambda one: direct_cycles(shape, one[0], one[1], memory, one[2]),
     )
-    grid = _best_grid(problem, problem.output_size()[0], rows, block, regs, threads)
     default: dict[str, Value] = {
         "mr": block[0], "nv": block[1], "ku": 2, "ahead": AHEAD_VALUES[-1], "chunk": CHUNKS[1],
         "block": rows, "grid": f"{grid[0]}x{grid[1]}",
@@ -135,29 +166,30 @@ def direct_space(problem: Conv2d, machine: Machine, choice: Config) -> SearchSpa
         *_product_axes(blocks),
         Axis("chunk", CHUNKS),
         _axis("block", cut),
-        _grid_axis(problem, regs, threads),
+        _grid_axis(ways),
     )
     rule = Constraint("register block", ("mr", "nv"), lambda mr, nv: (mr, nv) in blocks)
     return SearchSpace(axes, default, (rule,))
 
 
 def direct_cycles(
-    shape: direct.Shape, rows: int, block: tuple[int, int], memory: Caches, threads: int
+    shape: direct.Shape, rows: int, block: tuple[int, int], memory: Caches, grid: tuple[int, int]
 ) -> float:
-    """What the model says that `rows` rows of output a block cost, for one of `threads`."""
+    """What the model says that `rows` rows of output a block cost the busiest thread of `grid`."""
     problem, (height, width) = shape.problem, shape.problem.output_size()
-    cut = cut_blocks(problem.batch, height, rows, problem.groups, threads)
+    cut = cut_blocks(problem.batch, height, rows, problem.groups, grid[0])
     depth, units = problem.reduction_length(), cut.count * problem.groups
     pixels, strips = cut.strip_rows * width, cut.strips * problem.groups
+    panels = -(-shape.filter_vectors // block[1])
+    some, filters = _share(units, grid[0]), _share(panels, grid[1])
     products = strips * product_cycles(pixels, depth, shape.filters, block, shape.vector)
-    weights = depth * shape.filter_vectors * shape.vector.nbytes
+    weights = depth * shape.filter_vectors * shape.vector.nbytes * filters
     strip = shape.pixels(cut.strip_rows).nbytes + pixels * shape.ld_results()
     reloaded = memory.cycles(weights * units, weights * problem.groups)
     # All of a block's pixels are read again for every panel.
-    panels = -(-shape.filter_vectors // block[1])
     spilled = memory.cycles(panels * strip * strips, cut.block_strips * strip)
-    total = products + reloaded / 2 + spilled / 2
-    return total * -(-units // threads) / units if units > 1 else total
+    layout = layout_cycles(problem, shape.vector.lanes, filters)
+    return some * (products * filters + layout + reloaded / 2 + spilled * filters / 2)
 
 
 def _direct_blocks(shape: direct.Shape) -> list[int]:
@@ -188,29 +220,14 @@ def _product_axes(
     )
 
 
-def _grid_axis(problem: Conv2d, regs: Registers, threads: int) -> Axis:
+def _grids(problem: Conv2d, regs: Registers, threads: int) -> list[tuple[int, int]]:
     vectors = -(-(problem.filters // problem.groups) // regs.vector.lanes)
     units = problem.batch * problem.groups * problem.output_size()[0]
-    found = grids(threads, units, vectors)
-    return Axis("grid", tuple(f"{a}x{b}" for a, b in found), "categorical")
+    return grids(threads, units, vectors)
 
 
-def _best_grid(
-    problem: Conv2d, tile_rows: int, rows: int, block: tuple[int, int], regs: Registers,
-    threads: int,
-) -> tuple[int, int]:  # fmt: skip
-    """Threads over units where these come out even, else over filters."""
-    vectors = -(-(problem.filters // problem.groups) // regs.vector.lanes)
-    units = problem.batch * problem.groups * problem.output_size()[0]
-
-    def busiest(grid: tuple[int, int]) -> tuple[float, int]:
-        cut = cut_blocks(problem.batch, tile_rows, rows, problem.groups, grid[0])
-        units = cut.count * problem.groups
-        share = -(-units // grid[0]) / units
-        panels = -(-vectors // block[1])
-        return share * (-(-panels // grid[1]) / panels), grid[1]
-
-    return min(grids(threads, units, vectors), key=busiest)
+def _grid_axis(ways: Iterable[tuple[int, int]]) -> Axis:
+    return Axis("grid", tuple(f"{a}x{b}" for a, b in ways), "categorical")
 
 
 def _axis(name: str, values: Iterable[int]) -> Axis:

@@ -14,7 +14,12 @@ from gemmbench_backends.numba_cpu.convolution.cooktoom import (
     growth,
     identity,
 )
-from gemmbench_backends.numba_cpu.convolution.layout import PixelBuffer, phases
+from gemmbench_backends.numba_cpu.convolution.layout import (
+    MOST_WEIGHT_BYTES,
+    PixelBuffer,
+    phases,
+    weight_bytes,
+)
 from gemmbench_backends.numba_cpu.convolution.planes import Tiling, prepare_planes
 from gemmbench_backends.numba_cpu.convolution.transform import TileTransform, tile_transform_ir
 from gemmbench_backends.numba_cpu.emit import Vector
@@ -36,12 +41,21 @@ def unsupported(problem: Conv2d) -> str | None:
         )
     if problem.channels == problem.groups:
         return "winograd multiplies matrices: one channel a group makes none"
+    if not tiles(problem):
+        return "winograd: the transformed weights would need more than 1 GiB"
     return None
 
 
 def tiles(problem: Conv2d) -> tuple[int, ...]:
     """The output tiles there are for the taps of `problem`."""
-    return tuple(m for m in TILES if m + max(phases(problem).taps) - 1 <= MOST_POINTS)
+    taps = phases(problem).taps
+    planes = {m: (m + taps[0] - 1) * (m + taps[1] - 1) for m in TILES}
+    return tuple(
+        m
+        for m in TILES
+        if m + max(taps) - 1 <= MOST_POINTS
+        and weight_bytes(problem, planes[m]) <= MOST_WEIGHT_BYTES
+    )
 
 
 def tiling(problem: Conv2d, m: int, vector: Vector) -> Tiling:
