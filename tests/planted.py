@@ -339,6 +339,20 @@ class AllocatesTerabyte(Honest):
         return super().prepare(problem, config, operands)
 
 
+class TakesSquares(Honest):
+    """Has an algorithm for square matrices only, and another one for all."""
+
+    name = "takes-squares"
+
+    def algorithms(self, problem: Problem) -> dict[str, tuple[str, ...]]:
+        square = problem.gemm().m == problem.gemm().k
+        return {"gemm": ("plain",)} | ({"square": ("plain",)} if square else {})
+
+    def declined(self, problem: Problem) -> dict[str, str]:
+        reason = "square takes square matrices"
+        return {} if "square" in self.algorithms(problem) else {"square": reason}
+
+
 class Prints(Honest):
     """Prints ten thousand lines in `prepare()` and a few in `run()`, above and below Python."""
 

@@ -37,7 +37,8 @@ class Prepared(Protocol):
     Optional attributes: `synchronize()` waits for a device; `workspace_bytes: int` is memory
     beyond operands and output; `stages: Mapping[str, Callable[[], None]]` are the parts of one
     call in order, each callable alone; `flops: int` are the operations the algorithm itself
-    executes, where they differ from the direct method's.
+    executes, where they differ from the direct method's; `error_growth: float`, how many times a
+    transform amplifies rounding errors, by its own matrices (see reference.py).
     """
 
     def run(self) -> object:
@@ -52,6 +53,7 @@ class Backend(Protocol):
 
     Optional: `algorithms(problem) -> Mapping[str, Sequence[str]]`, each algorithm's name with
     the weights it takes ("plain", "prepared"), default one algorithm with plain weights;
+    `declined(problem) -> Mapping[str, str]`, algorithms it has but not for this problem, and why;
     `library() -> str`, which library, version and kernel really runs, where it can; `sources() ->
     Iterable[Path]`, the files whose change makes stored winners stale (default: the module).
     A backend named with an option (`blas:mkl`) gets it as the only argument of its constructor.
@@ -150,6 +152,12 @@ def algorithms(backend: Backend, problem: Problem) -> dict[str, tuple[str, ...]]
     if offered is None:
         return {"conv" if isinstance(problem, Conv2d) else "gemm": ("plain",)}
     return {str(name): tuple(weights) for name, weights in offered(problem).items()}
+
+
+def declined(backend: Backend, problem: Problem) -> dict[str, str]:
+    """The algorithms that `backend` has, though not for `problem`, each with the reason."""
+    reasons = getattr(backend, "declined", None)
+    return {} if reasons is None else {str(a): str(why) for a, why in reasons(problem).items()}
 
 
 def _import(module: str) -> Any:

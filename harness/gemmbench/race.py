@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from math import ceil
+from math import ceil, inf
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,7 +22,7 @@ from gemmbench.link import Link, RequestError, WorkerLostError, case_data, locat
 from gemmbench.machine import Machine, machine_to_data
 from gemmbench.measurement import Measurement, Sample
 from gemmbench.problem import Problem
-from gemmbench.ranking import is_transform, rank
+from gemmbench.ranking import is_transform, rank, too_inexact
 from gemmbench.reference import Case, Cases
 from gemmbench.stats import median_interval, summarize
 from gemmbench.trial import Contender, Environment, RaceProtocol, Trial, TrialState
@@ -98,6 +98,8 @@ class Entrant:
     samples: list[Sample] = field(default_factory=list)
     max_error: float | None = None
     error_bound: float | None = None
+    relative_error: float | None = None
+    rms_error: float | None = None
     facts: dict[str, Any] = field(default_factory=dict)  # library, source_hash, workspace, stages
     loops: int = 1
     left: bool = False  # plainly slow: no further rounds
@@ -184,13 +186,18 @@ class Race:
         best: dict[str, float] = {}
         for i, seconds in pace.items():
             weights = trials[i].contender.weights
+            if too_inexact(trials[i]):
+                continue
             best[weights] = min(seconds, best.get(weights, seconds))
         return [
             entrant
             for i, entrant in enumerate(entrants)
             if entrant.racing
             and i in pace
-            and (i in open_still or pace[i] <= LEADING_FACTOR * best[entrant.contender.weights])
+            and (
+                i in open_still
+                or pace[i] <= LEADING_FACTOR * best.get(entrant.contender.weights, inf)
+            )
         ]
 
     def decided(self, entrants: Sequence[Entrant], extra: int) -> bool:
@@ -217,6 +224,9 @@ class Race:
             source_hash=facts.get("source_hash", ""),
             max_error=entrant.max_error,
             error_bound=entrant.error_bound,
+            relative_error=entrant.relative_error,
+            rms_error=entrant.rms_error,
+            error_limit=self.spec.protocol.max_error,
             measurement=entrant.measurement(),
             stages=facts.get("stages", {}),
             workspace_bytes=facts.get("workspace_bytes"),
@@ -423,6 +433,8 @@ class Heat:
             worst = float("inf") if reply["max_error"] is None else reply["max_error"]
             entrant.max_error = max(worst, entrant.max_error or 0.0)
             entrant.error_bound = reply["bound"]
+            for name in ("relative_error", "rms_error"):
+                setattr(entrant, name, _worse(getattr(entrant, name), reply.get(name)))
 
     def time_block(self, round_: int, index: int) -> None:
         """One block of at least `block_seconds`, taken again if the first guess was too short."""
@@ -489,9 +501,17 @@ class Heat:
         """Contenders many times slower than the best of their weights leave with what they have."""
         racing = [e for e in self.entrants if e.racing and e.samples]
         pace = [min(e.measurement().seconds_per_call(self.process)) for e in racing]
+        exact = [not too_inexact(self.race.trial(e)) for e in racing]
         for entrant, seconds in zip(racing, pace, strict=True):
             kind = entrant.contender.weights
-            best = min(p for e, p in zip(racing, pace, strict=True) if e.contender.weights == kind)
+            best = min(
+                (
+                    p
+                    for e, p, counts in zip(racing, pace, exact, strict=True)
+                    if counts and e.contender.weights == kind
+                ),
+                default=inf,
+            )
             sure = round_ >= SECOND_ROUND or entrant.samples[-1].seconds >= LONG_BLOCK
             entrant.left = sure and seconds > SLOW_FACTOR * best
 
@@ -522,6 +542,11 @@ def block_loops(seconds: float, loops: int, protocol: RaceProtocol) -> int:
     """Calls that fill `block_seconds`, from a block of `loops` calls that took `seconds`."""
     wanted = ceil(protocol.block_seconds * loops / max(seconds, 1e-9))
     return max(1, min(wanted, 100 * loops))
+
+
+def _worse(before: float | None, now: float | None) -> float | None:
+    """The larger error; None where neither is known."""
+    return max((error for error in (before, now) if error is not None), default=None)
 
 
 def _key(entrant: Entrant) -> LinkKey:

@@ -47,13 +47,25 @@ def is_implausible(trial: Trial) -> bool:
     return executed / summarize(trial.measurement).median > PEAK_TOLERANCE * trial.peak_flops
 
 
+def may_win(trial: Trial) -> bool:
+    """Whether its error is within the limit that was asked for; an unknown one is not."""
+    if trial.error_limit is None:
+        return True
+    return trial.relative_error is not None and trial.relative_error <= trial.error_limit
+
+
+def too_inexact(trial: Trial) -> bool:
+    """Whether its error is known, and above the limit that was asked for."""
+    return trial.relative_error is not None and not may_win(trial)
+
+
 def champions(trials: Sequence[Trial], weights: str) -> list[int]:
-    """Indices of the timed trials with `weights`, the fastest config of each contender."""
+    """Indices of the timed trials with `weights` that may win, the fastest of each contender."""
     best: dict[tuple[object, ...], tuple[float, int]] = {}
     for index, trial in enumerate(trials):
         one = trial.contender
         complete = trial.state is TrialState.COMPLETE
-        if complete and trial.measurement and one.weights == weights:
+        if complete and trial.measurement and one.weights == weights and may_win(trial):
             key = (one.backend, one.algorithm, one.environment)
             pace = (summarize(trial.measurement).median, index)
             best[key] = min(pace, best.get(key, pace))

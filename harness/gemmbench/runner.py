@@ -33,7 +33,7 @@ from gemmbench.tune.strategies import DEFAULT_STRATEGY, check_strategy, make_str
 from gemmbench.tune.tuner import Tuner, tuning_limits
 
 SECONDS_PER_LAYER = 18.0  # default budget: AlexNet's eight layers end under three minutes
-CONTENDERS_A_BACKEND = 4  # two algorithms, each with a default and a tuned config
+CONTENDERS_A_BACKEND = 10  # five algorithms, each with a default and a tuned config
 TUNING_SHARE = 0.4  # of a layer's budget goes to searching, the rest to the race,
 TUNE_COMMAND_SHARE = 0.7  # or this much where tuning is what was asked for
 SHARING_SHARE = 0.15  # of the budget, where leading configs are measured on the other layers too
@@ -169,6 +169,7 @@ class Runner:
     described: Described = field(default_factory=dict)
     roofs: dict[str, Roof | None] = field(default_factory=dict)  # by dtype; None if it broke
     broken: "dict[str, NoOfferError]" = field(default_factory=dict)  # specs that cannot be asked
+    declined: dict[str, str] = field(default_factory=dict)  # asked for, and not for this layer
 
     def run_layer(self, suite: Suite, layer: Layer, seconds: float) -> None:
         """Tune and race one layer within about `seconds`."""
@@ -214,7 +215,7 @@ class Runner:
 
         The default and this problem's own leader come first, which link their pace to the search's.
         """
-        found = self.recorder.evaluations(self.machine, self.protocol, offer.contender)
+        found = self.recorder.evaluations(self.machine, race.spec.protocol, offer.contender)
         own = [e for e in found if e.here and e.source_hash == offer.source_hash]
         known = [e.config for e in own if e.problem == race.spec.problem]
         space = offer.space
@@ -234,9 +235,11 @@ class Runner:
     @contextmanager
     def arena(self, suite: Suite, layer: Layer, seconds: float) -> Iterator[Race]:
         """A race on the layer without contenders, its operands on disk while it lasts."""
+        limits = [x for x in (self.protocol.max_error, suite.max_error) if x is not None]
+        protocol = replace(self.protocol, max_error=min(limits, default=None))
         with tempfile.TemporaryDirectory(prefix="gemmbench-") as folder:
             yield Race(
-                RaceSpec(suite.name, layer.name, layer.problem, (), self.protocol, self.machine),
+                RaceSpec(suite.name, layer.name, layer.problem, (), protocol, self.machine),
                 Cases(layer.problem, Path(folder), self.protocol.fill, self.protocol.seed),
                 Limits(seconds, self.options.timeout, self.options.memory_bytes),
                 random.Random(f"{self.protocol.seed}/{layer.name}"),
@@ -251,6 +254,9 @@ class Runner:
             if self.options.tune != "more" or spec in self.options.backends:
                 self.record(refused(race, spec, refusal))
             return []
+        for algorithm, why in self.declined.items():
+            declined = NoOfferError(TrialState.SKIPPED, why)
+            self.record(refused(race, spec, declined, algorithm))
         tunable = sum(1 for offer in offers if offer.space is not None)
         entered = []
         for offer in offers:
@@ -288,6 +294,8 @@ class Runner:
             if reply["unavailable"] is not None:
                 self.broken[spec] = refusal  # nor will it be there for the next layer
             raise refusal
+        asked = self.options.algorithms
+        self.declined = {a: why for a, why in reply.get("declined", {}).items() if a in asked}
         offers = []
         for offer in reply["offers"]:
             space = self.options.space or (
@@ -301,7 +309,8 @@ class Runner:
         if not offers:
             ways = ", ".join(f"{o['algorithm']} {o['weights']}" for o in reply["offers"])
             knobs = " to tune" if self.options.tune == "more" else ""
-            raise NoOfferError(TrialState.SKIPPED, f"offers only {ways or 'nothing'}{knobs}")
+            why = "; ".join(self.declined.values()) or f"offers only {ways or 'nothing'}{knobs}"
+            raise NoOfferError(TrialState.SKIPPED, why)
         return offers
 
     def wanted(self, contender: Contender) -> bool:
@@ -339,7 +348,7 @@ class Runner:
     def incumbent(self, race: Race, offer: Offer) -> Config | None:
         """The stored winner, its axes in the order of the space; None if it is not in there."""
         stored = self.recorder.best_config(
-            self.machine, self.protocol, race.spec.problem, offer.contender, offer.source_hash
+            self.machine, race.spec.protocol, race.spec.problem, offer.contender, offer.source_hash
         )
         if stored is None or offer.space is None or stored not in offer.space:
             return None
@@ -349,7 +358,7 @@ class Runner:
         """What earlier searches of the same kernel found; nothing where all is to be new."""
         if self.options.tune == "force":
             return Memory()
-        found = self.recorder.evaluations(self.machine, self.protocol, offer.contender)
+        found = self.recorder.evaluations(self.machine, race.spec.protocol, offer.contender)
         return recall(found, race.spec.problem, offer.source_hash)
 
     def target_seconds(self, problem: Problem) -> float | None:
@@ -423,13 +432,13 @@ def describe(
             raise NoOfferError(TrialState.FAILED, str(error), lost=lost) from error
 
 
-def refused(race: Race, spec: str, refusal: NoOfferError) -> Trial:
-    """The trial of a backend that entered no contender."""
+def refused(race: Race, spec: str, refusal: NoOfferError, algorithm: str = "") -> Trial:
+    """The trial of a backend that entered no contender, or none for `algorithm`."""
     return Trial(
         suite=race.spec.suite,
         layer=race.spec.layer,
         problem=race.spec.problem,
-        contender=Contender(spec, ""),
+        contender=Contender(spec, algorithm),
         state=refusal.state,
         reason=str(refusal),
         threads=race.spec.protocol.threads,
@@ -491,6 +500,7 @@ def check_backends(
             )
         described[spec, problem] = reply
     offered = {offer["algorithm"] for reply in described.values() for offer in reply["offers"]}
+    offered |= {name for reply in described.values() for name in reply.get("declined", ())}
     for algorithm in options.algorithms:
         if algorithm not in offered:
             raise GemmbenchError(

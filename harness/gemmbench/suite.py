@@ -48,6 +48,7 @@ class Suite:
     source: str
     layers: tuple[Layer, ...]
     origin: str
+    max_error: float | None = None  # largest error over rms(answer) that may win; None: any
 
     def flops(self) -> int:
         """Floating-point operations of all layers, each as often as the network repeats it."""
@@ -81,7 +82,7 @@ def load_suite(
         raise GemmbenchError(f"{shown}: {_first_of(error, data)}") from error
     except _PlacedError as error:
         raise GemmbenchError(f"{shown}: {_where(error.place, data)}{error.message}") from error
-    return Suite(model.suite, model.description, model.source, layers, shown)
+    return Suite(model.suite, model.description, model.source, layers, shown, model.max_error)
 
 
 def shipped_suites() -> dict[str, Path]:

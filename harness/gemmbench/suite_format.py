@@ -9,6 +9,7 @@ import copy
 import re
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import Annotated, Any, ClassVar
 
 from pydantic import (
@@ -31,6 +32,7 @@ MAX_SIZE = 2**31 - 1  # what a BLAS with 32-bit integers can be told
 SHOWN_CHARACTERS = 60  # of a wrong value: enough to find it again, short enough for one line
 
 EFFECT_FORM = "a share below 100 %, such as 5% or 0.05"
+_POSITIVE = re.compile(r"\+?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,3})?")
 
 DEFAULT_BATCH = 1
 DEFAULT_DTYPE = "float32"
@@ -95,6 +97,13 @@ def _names(value: Any) -> tuple[str, ...]:
     if value == []:
         raise refusal("got [], expected the name of a layer, or a list of names.")
     return tuple(_name(item) for item in value) if isinstance(value, list) else (_name(value),)
+
+
+def _max_error(value: Any) -> float:
+    text = value.text if isinstance(value, Unquoted) else str(value)
+    if isinstance(value, Unquoted | int) and _POSITIVE.fullmatch(text) and 0 < float(text) < inf:
+        return float(text)
+    raise refusal(f"{got(value)}, expected a positive number such as 1e-4.")
 
 
 def _dtype(value: Any) -> str:
@@ -165,6 +174,9 @@ _EFFECT_SCHEMA: dict[str, Any] = {
     ]
 }
 
+MaxError = Annotated[
+    float, PlainValidator(_max_error), _Schema({"type": "number", "exclusiveMinimum": 0})
+]
 Size = Annotated[int, PlainValidator(_size), _Schema(_integer_schema(1))]
 Sizes = Annotated[Pair, PlainValidator(_pair), _Schema(_pair_schema(1))]
 Pads = Annotated[Pair, PlainValidator(partial(_pair, least=0)), _Schema(_pair_schema(0))]
@@ -379,5 +391,7 @@ class SuiteModel(_Mapping):
     """What it is, in a sentence or two."""
     source: Text = Field(default_factory=str)
     """Where the shapes come from; a layer may name a source of its own."""
+    max_error: MaxError | None = None
+    """Largest error, over the rms of the answer, with which an algorithm may win a layer."""
     defaults: DefaultsModel = Field(default_factory=DefaultsModel)
     layers: Annotated[list[LayerModel], BeforeValidator(_some_layers), Field(min_length=1)]

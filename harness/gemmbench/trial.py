@@ -65,6 +65,7 @@ class RaceProtocol:
     stop: str = "precision-or-budget"
     alignment: int = 64
     seed: int = 0
+    max_error: float | None = None  # largest `relative_error` that may win; None: any that is right
     forced: tuple[str, ...] = ()  # variables that force a library's kernel, as NAME=value
     notes: tuple[str, ...] = ()
 
@@ -85,6 +86,9 @@ class Trial:
     source_hash: str = ""  # of the backend's source and its library
     max_error: float | None = None  # in units of `error_bound`, see reference.py
     error_bound: float | None = None
+    relative_error: float | None = None  # max |error| over the rms of the answer
+    rms_error: float | None = None  # rms of the error over that of the answer
+    error_limit: float | None = None  # `relative_error` up to which it may win; None: any
     measurement: Measurement = field(default_factory=Measurement)
     stages: Stages = field(default_factory=dict)
     workspace_bytes: int | None = None

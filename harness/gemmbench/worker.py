@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from gemmbench import __version__
-from gemmbench.backend import Backend, Location, Prepared, algorithms, load_backend
+from gemmbench.backend import Backend, Location, Prepared, algorithms, declined, load_backend
 from gemmbench.errors import GemmbenchError
 from gemmbench.machine import Machine, machine_from_data
 from gemmbench.operands import (
@@ -107,6 +107,10 @@ class Worker:
             "library": library,
             "source_hash": source_hash(self.backend, library),
             "offers": offered,
+            "declined": {
+                name: _reason(why)
+                for name, why in (declined(self.backend, self.problem) if usable else {}).items()
+            },
         }
 
     def load(self, case: Json) -> Json:
@@ -151,17 +155,24 @@ class Worker:
         entry = self.slots[slot]
         answer = np.load(case["answer"], mmap_mode="r")
         magnitude = np.load(case["magnitude"], mmap_mode="r") if case["magnitude"] else None
-        worst, wrong = Check(0.0, 0.0), None
+        worst, wrong = Check(0.0, 0.0, 0.0, 0.0), None
         for copy in entry.copies if how != "timed" else [entry.copies[entry.turn]]:
             output = self._answer(copy, how)
             if output.dtype != self.problem.dtype:
                 wrong = wrong or f"its output is {output.dtype}, not {self.problem.dtype}"
                 continue
             scale = float(case["scale"])
-            result = check(self.problem, entry.algorithm, output, answer, magnitude, scale)
+            growth = float(getattr(copy.prepared, "error_growth", 1.0))
+            result = check(self.problem, entry.algorithm, output, answer, magnitude, scale, growth)
             worst = max(worst, result, key=lambda one: one.max_error)
             wrong = wrong or self._objection(result, output.shape, copy, case)
-        return {"max_error": _finite(worst.max_error), "bound": worst.bound, "wrong": wrong}
+        return {
+            "max_error": _finite(worst.max_error),
+            "bound": worst.bound,
+            "relative_error": _finite(worst.relative_error),
+            "rms_error": _finite(worst.rms_error),
+            "wrong": wrong,
+        }
 
     def time(self, slot: int, case: Json, loops: int, warmup: int) -> Json:
         """Seconds for `loops` calls, after `warmup` untimed ones."""
@@ -351,8 +362,8 @@ def _optional(backend: Backend, method: str, default: Any) -> Any:
     return default if found is None else found()
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _reason(text: object) -> str | None:

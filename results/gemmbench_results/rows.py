@@ -53,6 +53,8 @@ def canonical(data: Any) -> str:
 def comparable_key(protocol: RaceProtocol) -> str:
     """Twelve hex digits, equal if and only if timings under the protocols may be compared."""
     same = [getattr(protocol, name) for name in COMPARABLE]
+    if protocol.max_error is not None:
+        same.append(protocol.max_error)  # a winner among exact ones is another one
     return hashlib.sha256(canonical(same).encode()).hexdigest()[:12]
 
 
@@ -122,6 +124,9 @@ def trial_to_row(trial: Trial) -> Row:
         "source_hash": trial.source_hash,
         "max_error": trial.max_error,
         "error_bound": trial.error_bound,
+        "relative_error": trial.relative_error,
+        "rms_error": trial.rms_error,
+        "error_limit": trial.error_limit,
         "stages": dict(trial.stages),
         "workspace_bytes": trial.workspace_bytes,
         "own_flops": trial.own_flops,
@@ -173,6 +178,9 @@ def trial_from_row(row: Mapping[str, Any], measurement: Measurement) -> Trial:
         source_hash=row["source_hash"],
         max_error=row["max_error"],
         error_bound=row["error_bound"],
+        relative_error=row["relative_error"],
+        rms_error=row["rms_error"],
+        error_limit=row["error_limit"],
         measurement=measurement,
         stages=row["stages"],
         workspace_bytes=row["workspace_bytes"],

@@ -100,6 +100,9 @@ trial = Table(
     Column("source_hash", String(128), nullable=False),
     Column("max_error", Double),
     Column("error_bound", Double),
+    Column("relative_error", Double),  # largest, over the rms of the answer
+    Column("rms_error", Double),  # over the same
+    Column("error_limit", Double),  # relative_error up to which it might win
     Column("stages", JSON, nullable=False),
     Column("workspace_bytes", BigInteger),
     Column("own_flops", BigInteger),

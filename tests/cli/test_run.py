@@ -94,11 +94,13 @@ def test_json_has_the_shape_that_other_programs_rely_on(tmp_path: Path) -> None:
     trial = data["trials"][0]
     assert set(trial) == {
         "suite", "layer", "problem", "backend", "library", "algorithm", "weights", "config",
-        "state", "reason", "max_error", "error_bound", "seconds", "gflops", "fraction_of_peak",
-        "stages", "workspace_bytes", "threads", "tuned",
+        "state", "reason", "max_error", "error_bound", "relative_error", "rms_error",
+        "error_limit", "seconds", "gflops", "fraction_of_peak", "stages", "workspace_bytes",
+        "threads", "tuned",
     }  # fmt: skip
     assert set(trial["seconds"]) == {"median", "low", "high", "min", "samples", "processes"}
     assert trial["max_error"] <= trial["error_bound"]
+    assert 0 < trial["rms_error"] <= trial["relative_error"] < 1e-5
     assert "OpenBLAS" in trial["library"] or "BLAS" in trial["library"]
 
 

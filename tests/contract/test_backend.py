@@ -18,6 +18,7 @@ from gemmbench.backend import (
     Backend,
     Prepared,
     algorithms,
+    declined,
     installed_backends,
     load_backend,
     locate_backend,
@@ -140,7 +141,8 @@ def assert_output(prepared: Prepared, buffers: Buffers, config: Config, *, exact
         magnitude = product(problem, sizes)
     scale = typical_magnitude(problem, buffers.expected)
     answer = product(problem, buffers.expected)
-    result = check(problem, algorithm, output, answer, magnitude, scale)
+    growth = getattr(prepared, "error_growth", 1.0)
+    result = check(problem, algorithm, output, answer, magnitude, scale, growth)
     assert result.right, f"{problem} with {dict(config)}: {result}"
     buffers.assert_untouched()
 
@@ -199,6 +201,16 @@ def test_every_supported_problem_has_algorithms_and_weights(backend: Backend, na
     for kinds in offered.values():
         assert kinds
         assert set(kinds) <= {"plain", "prepared"}
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_what_is_declined_is_not_offered_and_has_a_reason(backend: Backend, name: str) -> None:
+    problem = supported(backend, name)
+    reasons = declined(backend, problem)
+    assert not set(reasons) & set(algorithms(backend, problem))
+    for why in reasons.values():
+        assert why
+        assert_one_line(why)
 
 
 @pytest.mark.parametrize("threads", [1, 2])

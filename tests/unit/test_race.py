@@ -418,3 +418,45 @@ def test_an_implausible_leader_is_no_winner() -> None:
     others = [replace(t, peak_flops=1e9) for t in (fast, timed_trial("B", [1.0] * 3))]
     assert rank(others)[0].kind == "undecided"
     assert rank([replace(t, peak_flops=1e15) for t in others])[0].kind == "winner"
+
+
+def inexact_race(tmp_path: Path, limit: float | None) -> list[Trial]:
+    stage = Stage({"A": 0.01, "B": 0.02, "C": 0.03})
+    errors = {"A": 2e-5, "B": 1e-6, "C": 1e-6}
+
+    def open_link(location: Location, environment: Environment) -> ScriptedWorker:
+        worker = stage.open(location, environment)
+        ask = worker.ask
+
+        def with_errors(method: str, **params: Any) -> dict[str, Any]:
+            reply = ask(method, **params)
+            return reply | {"relative_error": errors[worker.name], "rms_error": 1e-7}
+
+        worker.ask = with_errors  # type: ignore[method-assign]
+        return worker
+
+    spec = RaceSpec(
+        "suite", "layer", PROBLEM, tuple(contender(name) for name in errors),
+        RaceProtocol(max_error=limit), MACHINE,
+    )  # fmt: skip
+    limits = Limits(100.0, timeout=1.0)
+    cases, rng = Cases(PROBLEM, tmp_path), random.Random(0)
+    return Race(spec, cases, limits, rng, clock=lambda: stage.now, open_link=open_link).run()
+
+
+@pytest.mark.parametrize(("limit", "winner"), [(None, 0), (1e-4, 0), (1e-5, 1)])
+def test_who_is_less_exact_than_asked_for_does_not_win(
+    tmp_path: Path, limit: float | None, winner: int
+) -> None:
+    trials = inexact_race(tmp_path, limit)
+    assert [t.relative_error for t in trials] == [2e-5, 1e-6, 1e-6]
+    assert [t.state for t in trials] == [TrialState.COMPLETE] * 3
+    (verdict,) = rank(trials)
+    assert (verdict.kind, verdict.leaders) == ("winner", (winner,))
+
+
+def test_an_unknown_error_is_not_within_a_limit() -> None:
+    sample = Measurement((Sample(0.01, 1),))
+    one = Trial("s", "l", PROBLEM, contender("A"), TrialState.COMPLETE, measurement=sample)
+    assert rank([one])[0].leaders == (0,)
+    assert rank([replace(one, error_limit=1e-3)])[0].leaders == ()

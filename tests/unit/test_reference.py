@@ -11,6 +11,7 @@ from gemmbench.operands import Array, fill_operands, map_operands
 from gemmbench.problem import Conv2d, Gemm, Linear, Problem
 from gemmbench.reference import (
     LAMBDA,
+    MOST_GROWTH,
     Cases,
     Float64,
     check,
@@ -279,3 +280,21 @@ def test_the_timed_case_has_the_fill_that_was_asked_for(tmp_path: Path, fill: st
     operands = map_operands(Cases(problem, tmp_path, fill).timed.operands)
     for name, array in fill_operands(problem, fill, seed=0).items():
         np.testing.assert_array_equal(operands[name], array)
+
+
+def test_errors_are_told_over_the_rms_of_the_answer() -> None:
+    problem, answer = Gemm(2, 3, 2), np.array([[3.0, -3.0], [3.0, 3.0]])
+    output = answer + np.array([[0.3, 0.0], [0.0, 0.0]])
+    for algorithm, magnitude in (("gemm", np.full((2, 2), 9.0)), ("fft", None), ("gemm", None)):
+        result = check(problem, algorithm, output, answer, magnitude, 9.0)
+        assert result.relative_error == pytest.approx(0.1)
+        assert result.rms_error == pytest.approx(0.05)
+
+
+def test_growth_widens_a_transforms_bound_up_to_a_limit_and_no_other() -> None:
+    problem = Conv2d(1, 8, 9, 9, 8, (3, 3))
+    plain = error_bound(problem, "winograd")
+    assert error_bound(problem, "winograd", 8.0) == pytest.approx(8 * plain)
+    assert error_bound(problem, "winograd", 1e9) == pytest.approx(MOST_GROWTH * plain)
+    assert error_bound(problem, "winograd", 0.1) == plain
+    assert error_bound(problem, "direct", 8.0) == error_bound(problem, "direct")

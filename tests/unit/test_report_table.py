@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from example_trials import CONV1, blas, example_trials, example_verdicts, numba, trial
 
+from gemmbench.ranking import rank
 from gemmbench.stats import Summary, Verdict
-from gemmbench.trial import TrialState
+from gemmbench.trial import Contender, TrialState
 from gemmbench_results.report.sentences import plain_sentences
 from gemmbench_results.report.table import config_text, seconds_text, time_text, trial_table
 
@@ -181,3 +182,34 @@ def test_suggested_command_names_the_suite_as_the_user_typed_it():
     verdicts = {"conv1": [Verdict("undecided", (0, 1))]}
     last = plain_sentences(trials, verdicts, suite="my suites/net.yaml")[-1]
     assert last.endswith("gemmbench run 'my suites/net.yaml' --only conv1 --budget 300")
+
+
+def test_errors_stand_beside_the_time():
+    exact = trial("conv1", CONV1, blas("im2col"), 0.01, relative_error=1.24e-6, rms_error=2e-7)
+    assert "1.2e-06/2.0e-07" in trial_table([exact], {})
+
+
+def test_who_is_too_inexact_is_fast_and_no_winner():
+    limits = {"error_limit": 1e-5, "rms_error": 1e-6}
+    fast = trial(
+        "conv1", CONV1, Contender("numba", "winograd"), 0.005, relative_error=2e-5, **limits
+    )
+    exact = trial("conv1", CONV1, blas("im2col"), 0.01, relative_error=1e-6, **limits)
+    slower = trial("conv1", CONV1, numba("im2col"), 0.02, relative_error=1e-6, **limits)
+    trials = [fast, exact, slower]
+    text = trial_table(trials, {"conv1": rank(trials)})
+    first, second, third = table_rows(text)[:3]
+    assert "inexact" in first
+    assert "2.00" in first
+    assert second.split()[-1] == "winner"
+    assert "0.50" in third
+    assert "--max-error" in text
+
+
+def test_the_exact_config_stands_for_a_contender_whose_faster_one_is_inexact():
+    limits = {"error_limit": 1e-5, "rms_error": 1e-6}
+    tuned = trial("conv1", CONV1, numba("winograd", True), 0.005, relative_error=2e-5, **limits)
+    default = trial("conv1", CONV1, numba("winograd"), 0.01, relative_error=1e-6, **limits)
+    text = trial_table([tuned, default], {})
+    assert "(default)" in text
+    assert "inexact" not in text

@@ -89,6 +89,30 @@ def planted(*names: str) -> tuple[str, ...]:
     return tuple(f"{PLANTED}:{name}" for name in names)
 
 
+@pytest.mark.parametrize(
+    ("algorithms", "found"),
+    [
+        (("square",), [("l0", "", "SKIPPED"), ("l1", "square", "COMPLETE")]),
+        (
+            ("square", "gemm"),
+            [("l0", "gemm", "COMPLETE"), ("l0", "square", "SKIPPED"), ("l1", "gemm", "COMPLETE"),
+             ("l1", "square", "COMPLETE")],
+        ),
+        (("gemm",), [("l0", "gemm", "COMPLETE"), ("l1", "gemm", "COMPLETE")]),
+    ],
+)  # fmt: skip
+def test_an_algorithm_asked_for_that_does_not_apply_is_skipped_with_its_reason(
+    algorithms: tuple[str, ...], found: list[tuple[str, str, str]]
+) -> None:
+    memory = Memory()
+    options = replace(QUICK, backends=planted("TakesSquares"), algorithms=algorithms)
+    run(suite(Gemm(4, 5, 6), Gemm(5, 5, 6)), options, memory)
+    told = sorted((t.layer, t.contender.algorithm, str(t.state)) for t in memory.trials)
+    assert told == found
+    skipped = [t.reason for t in memory.trials if t.state is TrialState.SKIPPED]
+    assert set(skipped) <= {"square takes square matrices"}
+
+
 def test_ctrl_c_keeps_what_was_recorded_and_ends_the_run() -> None:
     memory = Memory()
 

@@ -158,13 +158,13 @@ KINDS = "conv2d, linear, gemm"
 BAD = {
     # The file as text.
     "empty": ("", "got nothing, expected a mapping with the keys "
-              "suite, description, source, defaults, layers."),
+              "suite, description, source, max_error, defaults, layers."),
     "only a comment": ("# nothing", "got nothing, expected a mapping with the keys "
-                       "suite, description, source, defaults, layers."),
+                       "suite, description, source, max_error, defaults, layers."),
     "a list on top": ("- a", "got ['a'], expected a mapping with the keys "
-                      "suite, description, source, defaults, layers."),
+                      "suite, description, source, max_error, defaults, layers."),
     "text on top": ("just text", "got 'just text', expected a mapping with the keys "
-                    "suite, description, source, defaults, layers."),
+                    "suite, description, source, max_error, defaults, layers."),
     "no YAML": ("suite: [1, 2", "line 1, column 13: not YAML: "
                 "expected ',' or ']', but got '<stream end>'."),
     "tab": ("suite:\n\ta: 1", "line 2, column 1: not YAML: "
@@ -597,3 +597,17 @@ def test_a_threshold_that_could_mean_something_else_is_refused(in_folder, text):
     layer = f"{{name: a, gemm: 2x3x4, min_effect: {text}}}"
     with pytest.raises(GemmbenchError, match=r"layers\[0\].min_effect .'a'.: got .*5% or 0.05"):
         load_text(in_folder, f"suite: m\nsource: s\nlayers:\n  - {layer}\n")
+
+
+def test_a_suite_may_say_how_exact_a_winner_has_to_be(in_folder):
+    text = "suite: s\nsource: x\nmax_error: 1e-4\nlayers: [{name: a, gemm: 2x3x4}]\n"
+    for value, meant in (("1e-4", 1e-4), ("1.0e-4", 1e-4), ("0.001", 0.001), ("2", 2.0)):
+        assert load_text(in_folder, text.replace("1e-4", value)).max_error == meant
+    assert load_text(in_folder, text.replace("max_error: 1e-4\n", "")).max_error is None
+
+
+@pytest.mark.parametrize("value", ["0", "-1.0", "true", "abc", ".inf", "1e999", "[1]"])
+def test_an_error_that_is_no_positive_number_is_refused(in_folder, value):
+    text = f"suite: s\nsource: x\nmax_error: {value}\nlayers: [{{name: a, gemm: 2x3x4}}]\n"
+    with pytest.raises(GemmbenchError, match=r"max_error: got .*expected a positive number"):
+        load_text(in_folder, text)

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -340,3 +341,22 @@ def test_a_default_that_was_measured_before_the_machine_was_warm_gets_another_ch
     config, _ = tune(tmp_path, kernels, seconds=1000.0)
     assert config is not None
     assert dict(config) == default
+
+
+def test_a_config_less_exact_than_asked_for_is_fast_and_never_wins(tmp_path: Path) -> None:
+    kernels = Kernels()
+    ask = kernels.ask
+
+    def with_errors(method: str, **params: Any) -> dict[str, Any]:
+        reply = ask(method, **params)
+        if method != "verify":
+            return reply
+        error = 1e-3 if kernels.configs[params["slot"]]["mr"] >= 5 else 1e-6
+        return reply | {"relative_error": error, "rms_error": error}
+
+    kernels.ask = with_errors  # type: ignore[method-assign]
+    tuner = make_tuner(tmp_path, kernels)
+    tuner.race.spec = replace(tuner.race.spec, protocol=RaceProtocol(max_error=1e-5))
+    # Products of matrices are verified on integers only while searching: this one is a transform.
+    tuner.contender = replace(tuner.contender, algorithm="winograd")
+    assert tuner.run() == {"mr": 4, "nv": 3}

@@ -34,20 +34,40 @@ class NumbaCpu:
     def algorithms(self, problem: Problem) -> dict[str, tuple[str, ...]]:
         """Each algorithm with the weights it takes."""
         if isinstance(problem, Conv2d):
-            return {"im2col": ("plain",), "implicit-gemm": ("plain",)}
+            from gemmbench_backends.numba_cpu.convolution import BOTH, algorithms
+
+            found = {"im2col": ("plain",), "implicit-gemm": ("plain",)}
+            offered = algorithms().items()
+            return found | {name: BOTH for name, one in offered if not one.unsupported(problem)}
         if isinstance(problem, Linear):
             return {"gemm": ("plain", "prepared")}
         return {"gemm": ("plain",)}
+
+    def declined(self, problem: Problem) -> dict[str, str]:
+        """The ways of computing a convolution that do not apply to `problem`, each with why."""
+        if not isinstance(problem, Conv2d):
+            return {}
+        from gemmbench_backends.numba_cpu.convolution import algorithms
+
+        reasons = {name: one.unsupported(problem) for name, one in algorithms().items()}
+        return {name: why for name, why in reasons.items() if why is not None}
 
     def search_space(self, problem: Problem, machine: Machine, choice: Config) -> SearchSpace:
         """Register block, cache blocks, loop order, packing and how threads share the work."""
         from gemmbench_backends.numba_cpu.space import problem_space
 
+        if isinstance(problem, Conv2d):
+            from gemmbench_backends.numba_cpu.convolution import algorithms
+
+            blocked = algorithms().get(str(choice["algorithm"]))
+            if blocked:
+                return blocked.space(problem, machine, choice)
         return problem_space(problem, machine, choice)
 
     def prepare(self, problem: Problem, config: Config, operands: Operands) -> Prepared:
         """Compile the kernels of `config`, allocate its buffers, plan its loops."""
         from gemmbench_backends.numba_cpu import conv, layers
+        from gemmbench_backends.numba_cpu.convolution import algorithms
         from gemmbench_backends.numba_cpu.model import registers
 
         vector = registers(detect_machine(), problem.dtype).vector
@@ -55,6 +75,9 @@ class NumbaCpu:
             return layers.prepare_gemm(problem, config, operands, vector)
         if isinstance(problem, Linear):
             return layers.prepare_linear(problem, config, operands, vector)
+        blocked = algorithms().get(str(config["algorithm"]))
+        if blocked:
+            return blocked.prepare(problem, config, operands, vector)
         return conv.prepare_conv(problem, config, operands, vector)
 
     def library(self) -> str:
@@ -71,4 +94,4 @@ class NumbaCpu:
 
     def sources(self) -> Iterable[Path]:
         """The files whose change makes stored winners stale."""
-        return sorted(Path(__file__).parent.glob("*.py"))
+        return sorted(Path(__file__).parent.rglob("*.py"))

@@ -5,6 +5,7 @@ for every new register block that a search meets. Nothing here knows what a kern
 Every stride and offset is in bytes.
 """
 
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -84,6 +85,7 @@ class Function:
                 f"declare void @llvm.masked.store.{v.suffix}.p0({v.type}, ptr, i32, {mask})",
                 f"declare {v.scalar} @llvm.vector.reduce.fadd.{v.suffix}({v.scalar}, {v.type})",
                 "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)",
+                "declare i64 @llvm.umin.i64(i64, i64)",
                 'attributes #0 = { nounwind "prefer-vector-width"="512"'
                 ' "min-legal-vector-width"="512" }',
             ]
@@ -164,6 +166,14 @@ class Function:
             f"shufflevector <{lanes} x {element}> {one}, <{lanes} x {element}> poison, "
             f"<{lanes} x i32> zeroinitializer"
         )
+
+    def constant(self, value: float) -> str:
+        """A vector with `value`, rounded to the dtype, in every lane."""
+        rounded = struct.unpack("f", struct.pack("f", value))[0]
+        exact = rounded if self.vector.dtype == "float32" else value
+        bits = struct.unpack("Q", struct.pack("d", exact))[0]  # LLVM spells a float as a double
+        lane = f"{self.vector.scalar} 0x{bits:016X}"
+        return f"<{', '.join([lane] * self.vector.lanes)}>"
 
     def shuffle(self, a: str, b: str, picks: Sequence[int]) -> str:
         """Lanes of `a` (0 … lanes-1) and `b` (lanes … 2·lanes-1), as `picks` says."""

@@ -31,7 +31,7 @@ def transpose_ir(vector: Vector, spills: bool) -> str:
 
     def block(state: Values) -> Values:
         source, target = state["from"][1], state["to"][1]
-        columns = _transposed(f, vector, [f.load(f.at(source, offset)) for offset in sources])
+        columns = transposed(f, vector, [f.load(f.at(source, offset)) for offset in sources])
 
         def store(exact: bool) -> None:
             where = target
@@ -170,7 +170,7 @@ def _row_offsets(f: Function, vector: Vector) -> list[str]:
     return offsets
 
 
-def _transposed(f: Function, vector: Vector, rows: list[str]) -> list[str]:
+def transposed(f: Function, vector: Vector, rows: list[str]) -> list[str]:
     """The columns of a lanes × lanes matrix given by rows, in log2(lanes) passes.
 
     Pass s swaps the off-diagonal quarters of every 2s × 2s block.

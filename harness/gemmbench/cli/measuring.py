@@ -80,6 +80,13 @@ OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "than the caches.",
     ),
     click.option(
+        "--max-error",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="X",
+        help="Largest error, over the rms of the answer, with which an algorithm may win. "
+        "[default: any that is right]",
+    ),
+    click.option(
         "--fill",
         type=click.Choice(["uniform", "integers", "zeros", "denormal"]),
         default="uniform",
@@ -147,6 +154,7 @@ def what_is_asked(
     processes: int,
     memory: str | None,
     seed: int,
+    max_error: float | None = None,
 ) -> Asked:
     """The options of these names as values. Raises GemmbenchError for what cannot be done."""
     from gemmbench.doctor.environment import forced_kernels
@@ -173,6 +181,7 @@ def what_is_asked(
         threads=threads or found.cores,
         processes=processes,
         seed=seed,
+        max_error=max_error,
         forced=forced_kernels(os.environ),
     )
     return Asked(loaded, found, protocol, allowed)

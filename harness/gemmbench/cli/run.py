@@ -50,6 +50,7 @@ def run(
     dtype: str | None,
     threads: int | None,
     cache: str,
+    max_error: float | None,
     fill: str,
     tune: str,
     budget: float | None,
@@ -84,6 +85,7 @@ def run(
         processes=processes,
         memory=memory,
         seed=seed,
+        max_error=max_error,
     )
     options = RunOptions(
         backends=backends,

@@ -79,6 +79,7 @@ def tune(
     dtype: str | None,
     threads: int | None,
     cache: str,
+    max_error: float | None,
     fill: str,
     strategy: str,
     evaluations: int,
@@ -120,6 +121,7 @@ def tune(
         processes=processes,
         memory=memory,
         seed=seed,
+        max_error=max_error,
     )
     if space_file and len(backends) != 1:
         raise click.UsageError(

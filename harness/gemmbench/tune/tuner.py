@@ -13,6 +13,7 @@ from functools import partial
 import numpy as np
 
 from gemmbench.race import Entrant, Heat, Limits, Race
+from gemmbench.ranking import too_inexact
 from gemmbench.space import Config
 from gemmbench.stats import judge
 from gemmbench.trial import FEWEST_EVALUATIONS, Contender, Purpose, Trial, TrialState
@@ -114,7 +115,7 @@ class Tuner:
     def evaluate(self, heat: Heat, config: Config) -> float | None:
         """Measure `config`, tell the strategy and whoever listens; its seconds if it passed."""
         entrant = self.measure(heat, config)
-        seconds = seconds_of(entrant)
+        seconds = self.pace(entrant)
         self.measured += 1
         self.results.append((config, seconds))
         self.strategy.tell(config, seconds)
@@ -169,8 +170,12 @@ class Tuner:
             leaders.append(default)
         finalists = [Entrant(self.with_config(config)) for config in leaders]
         self.race_finalists(heat, finalists)
-        fresh = [e for e in finalists if seconds_of(e) is not None]
-        return min(fresh, key=lambda e: seconds_of(e) or np.inf).contender.config if fresh else None
+        fresh = [e for e in finalists if self.pace(e) is not None]
+        return min(fresh, key=lambda e: self.pace(e) or np.inf).contender.config if fresh else None
+
+    def pace(self, entrant: Entrant) -> float | None:
+        """Its seconds, if it passed, was timed and is as exact as was asked for."""
+        return None if too_inexact(self.race.trial(entrant)) else seconds_of(entrant)
 
     def race_finalists(self, heat: Heat, finalists: Sequence[Entrant]) -> None:
         """Rounds until one finalist is better than all others, or those left are a tie."""

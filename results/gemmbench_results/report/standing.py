@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from gemmbench.ranking import may_win
 from gemmbench.stats import Summary, Verdict, summarize
 from gemmbench.trial import Environment, Trial, TrialState
 
@@ -17,7 +18,7 @@ class Standing:
 
     trial: Trial
     summary: Summary | None  # None unless COMPLETE
-    speed: float | None  # against the fastest of the layer with the same weights, which has 1
+    speed: float | None  # against the fastest that may win with the same weights, which has 1
     mark: Mark
 
 
@@ -54,9 +55,9 @@ def standings(
 ) -> dict[str, list[Standing]]:
     """Standings by layer, fastest first, then what did not complete.
 
-    Of a contender raced with its default and with a tuned config only the faster one stands;
-    whatever is not COMPLETE always does. `verdicts` are by layer, one for each kind of weights,
-    their leaders indices into the layer's race trials.
+    Of a contender raced with its default and with a tuned config only the faster one stands, or
+    the one that may win, if that is only one; whatever is not COMPLETE always does. `verdicts` are
+    by layer, one for each kind of weights, their leaders indices into the layer's race trials.
     """
     return {layer: _stand(own, verdicts.get(layer, ())) for layer, own in layers_of(trials).items()}
 
@@ -72,23 +73,31 @@ def _stand(trials: Sequence[Trial], verdicts: Sequence[Verdict]) -> list[Standin
     timed: dict[ContenderKey, tuple[Trial, Summary]] = {}
     for trial, summary in pairs:
         key = contender_key(trial)
-        if summary and (key not in timed or summary.median < timed[key][1].median):
+        if summary and (key not in timed or _pace(trial, summary) < _pace(*timed[key])):
             timed[key] = (trial, summary)
     medians: dict[str, list[float]] = {}
+    best: dict[str, tuple[bool, float]] = {}
     for trial, summary in timed.values():
-        medians.setdefault(trial.contender.weights, []).append(summary.median)
+        weights, pace = trial.contender.weights, _pace(trial, summary)
+        medians.setdefault(weights, []).append(summary.median)
+        best[weights] = min(pace, best.get(weights, pace))
     marks = _marks(trials, verdicts)
     ranked = [
         Standing(
             trial,
             summary,
-            speed=min(medians[trial.contender.weights]) / summary.median,
+            speed=best[trial.contender.weights][1] / summary.median,
             # Who raced alone has not won anything.
             mark=marks.get(key, "") if len(medians[trial.contender.weights]) > 1 else "",
         )
         for key, (trial, summary) in sorted(timed.items(), key=lambda item: item[1][1].median)
     ]
     return [*ranked, *(Standing(trial, None, None, "") for trial, s in pairs if s is None)]
+
+
+def _pace(trial: Trial, summary: Summary) -> tuple[bool, float]:
+    """Orders trials: those that may win first, and faster ones before slower ones."""
+    return not may_win(trial), summary.median
 
 
 def _marks(trials: Sequence[Trial], verdicts: Sequence[Verdict]) -> dict[ContenderKey, Mark]:

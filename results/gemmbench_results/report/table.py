@@ -9,7 +9,7 @@ from typing import Literal
 
 from tabulate import tabulate
 
-from gemmbench.ranking import is_implausible
+from gemmbench.ranking import is_implausible, may_win
 from gemmbench.space import Config
 from gemmbench.stats import Summary, Verdict
 from gemmbench.trial import Trial, TrialState
@@ -39,10 +39,13 @@ COLUMNS = {
     "% of peak": RIGHT,
     "speed": RIGHT,
     "error/bound": RIGHT,
+    "max/rms error": RIGHT,
     "result": LEFT,
     "tile sizes": LEFT,  # or what went wrong; last, so that long texts widen no other column
 }
 SAME_WEIGHTS = "speed is against the fastest of the layer with the same weights, plain or prepared"
+TOO_INEXACT = "inexact"
+INEXACT_NOTE = "inexact: its largest error is above --max-error or the suite's, so it cannot win"
 BROKEN = (TrialState.WRONG, TrialState.FAILED)
 WITHIN_PROCESS = "~ interval within one process, narrower than the truth: raise --processes"
 IMPLAUSIBLE = "! faster than the machine's measured peak: do not believe it before you know why"
@@ -118,7 +121,8 @@ def _rows(layer: Sequence[Standing]) -> Iterator[dict[str, str]]:
             **_timing(trial, standing.summary),
             "speed": "" if standing.speed is None else f"{standing.speed:.2f}",
             "error/bound": _error(trial),
-            "result": standing.mark or ("" if standing.summary else str(trial.state)),
+            "max/rms error": _accuracy(trial),
+            "result": standing.mark or _result(standing),
             "tile sizes": _reason(trial)
             if trial.reason
             else config_text(contender.config, tuned=contender.tuned),
@@ -163,12 +167,28 @@ def _error(trial: Trial) -> str:
     return f"{share:.2f}" if share < 100 else f"{share:.1e}"
 
 
+def _accuracy(trial: Trial) -> str:
+    """'1.4e-05/1.5e-06': the largest error and the rms one, over the rms of the answer."""
+    if trial.relative_error is None or trial.rms_error is None:
+        return ""
+    return f"{trial.relative_error:.1e}/{trial.rms_error:.1e}"
+
+
+def _result(standing: Standing) -> str:
+    """What became of a contender that is no leader."""
+    if not standing.summary:
+        return str(standing.trial.state)
+    return "" if may_win(standing.trial) else TOO_INEXACT
+
+
 def _footnotes(standing: Sequence[Standing]) -> Iterator[str]:
     timed = [(s.trial, s.summary) for s in standing if s.summary is not None]
     if len({trial.contender.weights for trial, _ in timed}) > 1:
         yield SAME_WEIGHTS
     if any(summary.within_process for _, summary in timed):
         yield WITHIN_PROCESS
+    if any(not may_win(trial) for trial, _ in timed):
+        yield INEXACT_NOTE
     if any(is_implausible(trial) for trial, _ in timed):
         yield IMPLAUSIBLE
     for trial in (s.trial for s in standing if s.trial.state in BROKEN):

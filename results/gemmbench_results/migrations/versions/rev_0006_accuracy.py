@@ -1,0 +1,41 @@
+"""Revision 0006: how exact a trial's answer was, and how exact it had to be to win.
+
+Numbers 0003 to 0005 are taken by revisions that are made elsewhere at the same time.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0006"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+COLUMNS = ("relative_error", "rms_error", "error_limit")
+
+
+def upgrade() -> None:
+    """Add the columns, unknown for what was recorded before."""
+    for name in COLUMNS:
+        op.add_column("trial", sa.Column(name, sa.Double))
+
+
+def downgrade() -> None:
+    """Drop the columns, around which the views have to stand aside."""
+    views = _views()
+    for name, _ in views:
+        op.execute(f"DROP VIEW {name}")
+    with op.batch_alter_table("trial") as table:
+        for name in COLUMNS:
+            table.drop_column(name)
+    for _, definition in views:
+        op.execute(definition)
+
+
+def _views() -> list[tuple[str, str]]:
+    """The views of a SQLite database with their SQL; elsewhere none: a column can just go."""
+    connection = op.get_bind()
+    if connection.dialect.name != "sqlite":
+        return []
+    query = sa.text("SELECT name, sql FROM sqlite_master WHERE type = 'view' ORDER BY name")
+    return [(name, definition) for name, definition in connection.execute(query)]
