@@ -203,7 +203,7 @@ def _panels_first(
         while i < i1:
             stop = min(i1, p.extra_rows) if i < p.extra_rows else i1
             fuses = first and i == i0 and p.pack_b == FUSE
-            ahead, step = c, 0
+            ahead, step = c + _row(p, i) * p.ldc + _vector(p, j) * p.lanes * p.itemsize, 0
             if first and i - i0 < p.ahead_tiles:
                 stop = min(stop, i + p.unroll - (i - i0) % p.unroll)
                 ahead, step = _ahead(p, b, i - i0, j, j0, j1, k0, kb)

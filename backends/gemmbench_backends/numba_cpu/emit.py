@@ -129,7 +129,9 @@ class Function:
         )
 
     def store_lanes(self, value: str, pointer: str, count: str, mask: str) -> None:
-        """Write the first `count` (i64, less than a register) lanes, those of `mask`, no others.
+        """Write the first `count` (i64) lanes, those of `mask`, no others.
+
+        All lanes may only be meant where `vector.masks`: else that many is no bit of the count.
 
         Without masks: half a register, a quarter, and so on, by the bits of the count.
         """

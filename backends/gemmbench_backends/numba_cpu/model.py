@@ -227,7 +227,8 @@ def dots_path(shape: Shape, regs: Registers) -> Path | None:
     mr, nv = min(blocks, key=lambda block: _dot_cost(shape, *block))
     fixed = ("mc", "nc", "order", "pack_a", "pack_b")
     default: Config = {
-        "mr": mr, "nv": nv, "ku": 1, "kc": shape.k, "order": "rows", "pack_a": "off",
+        "mr": mr, "nv": nv, "ku": 1, "kc": shape.k, "mc": shape.m, "order": "rows",
+        "pack_a": "off",
     }  # fmt: skip
     return Path("dots", frozenset(blocks), None, fixed, default, True)
 

@@ -12,6 +12,9 @@ from .reference import BACKEND, HERE
 ZEN4 = dataclasses.replace(
     HERE, l1d_bytes=32 * 1024, l2_bytes=1024**2, features=("avx512f",), system="Linux x86_64"
 )
+ZEN3 = dataclasses.replace(ZEN4, l2_bytes=512 * 1024, l3_bytes=32 * 1024**2, features=("avx2",))
+UNKNOWN_L3 = dataclasses.replace(ZEN3, l3_bytes=0)
+NEON = dataclasses.replace(UNKNOWN_L3, features=("neon",), system="Linux aarch64")
 CHOICE = {"algorithm": "gemm", "weights": "plain", "threads": 1}
 
 
@@ -96,3 +99,47 @@ def test_the_default_keeps_the_rules_on_any_machine(shape, threads, l2):
     machine = dataclasses.replace(ZEN4, l2_bytes=l2 * 1024)
     space = BACKEND.search_space(Gemm(*shape), machine, CHOICE | {"threads": threads})
     assert space.default in space
+
+
+@pytest.mark.parametrize("machine", [ZEN4, ZEN3, UNKNOWN_L3, NEON])
+@pytest.mark.parametrize(
+    "problem",
+    [
+        Gemm(20000, 256, 16),
+        Gemm(20000, 20000, 16),
+        Gemm(35, 8457, 2560),
+        Gemm(3, 5000, 7),
+        Linear(16, 4096, 32000),
+        Linear(8, 4096, 128256),
+    ],
+)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_tall_and_flat_products_have_a_default_that_keeps_the_rules(machine, problem, threads):
+    space = BACKEND.search_space(problem, machine, CHOICE | {"threads": threads})
+    assert space.default in space
+
+
+def short_registers(problem, **choice):
+    return BACKEND.search_space(problem, ZEN3, CHOICE | choice).default
+
+
+def test_short_registers_multiply_a_slim_b_over_all_of_k_at_once():
+    found = short_registers(Gemm(1000, 4096, 128))
+    assert (found["kc"], found["nc"], found["order"]) == (4096, 128, "rows")
+
+
+def test_short_registers_pack_a_block_of_a_where_c_leaves_the_cache():
+    found = short_registers(Gemm(2048, 2048, 2048))
+    assert (found["pack_a"], found["order"], found["mc"], found["kc"]) == ("on", "panels", 96, 512)
+    assert short_registers(Gemm(512, 512, 512))["pack_a"] == "off"
+
+
+def test_short_registers_use_a_panel_of_a_wide_b_with_all_of_a_few_rows():
+    found = short_registers(Gemm(128, 1200, 729))
+    assert (found["kc"], found["nc"], found["order"]) == (400, 729, "panels")
+
+
+def test_short_registers_cut_a_convolution_into_square_blocks_of_b():
+    problem = Conv2d(1, 256, 56, 56, 256, (3, 3), pad=(1, 1))
+    found = short_registers(problem, algorithm="implicit-gemm")
+    assert (found["kc"], found["nc"], found["order"]) == (256, 256, "rows")
