@@ -31,7 +31,17 @@ from gemmbench.space import Config, SearchSpace
 
 RANDOM_CONFIGS = 3
 # Every entry point, and the options that name another library.
-SPECS = sorted([*installed_backends(), "blas:openblas", "blas:mkl", "blas:blis"])
+SPECS = sorted(
+    [
+        *installed_backends(),
+        "blas:openblas",
+        "blas:mkl",
+        "blas:blis",
+        "cupy:cublas",
+        "cupy:cudnn",
+        "cupy:cufft",
+    ]
+)
 
 PROBLEMS: dict[str, Problem] = {
     "gemm": Gemm(24, 40, 32),
@@ -117,6 +127,12 @@ def prepare(backend: Backend, buffers: Buffers, config: Config) -> Prepared:
 
 def synchronize(prepared: Prepared) -> None:
     getattr(prepared, "synchronize", lambda: None)()
+
+
+def load(prepared: Prepared, buffers: Buffers, operands: Mapping[str, Array]) -> None:
+    """Change the inputs; a device copies them when it is told to."""
+    buffers.load(operands)
+    getattr(prepared, "load", lambda: None)()
 
 
 def assert_right_answer(
@@ -247,7 +263,7 @@ def assert_contract_kept(backend: Backend, problem: Problem, config: Config) -> 
     changed = fill_operands(problem, "uniform", seed=1)
     if config["weights"] == "prepared":
         del changed["w"]  # packed ahead: only the activations may change
-    buffers.load(changed)
+    load(prepared, buffers, changed)
     for _ in range(2):
         assert_right_answer(prepared, buffers, config)
     if config["weights"] == "prepared":

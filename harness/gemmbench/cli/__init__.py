@@ -23,6 +23,7 @@ COMMANDS = {  # name: (module, attribute, help line, shown without importing the
     "best": ("best", "best", "Print the stored winners, also as JSON, YAML or a C header."),
     "machine": ("machine", "machine", "Print the machine, its FLOP peak and memory bandwidth."),
     "backends": ("backends", "backends", "List the backends, which are usable, and why not."),
+    "doctor": ("doctor", "doctor", "Check the machine's GPU: right answers, and how fast."),
     "suite": ("suite", "suite", "List, show and check suites."),
     "replay": ("replay", "replay", "Compare search strategies on recorded spaces."),
     "export": ("export", "export", "Write a search's results for another program."),
