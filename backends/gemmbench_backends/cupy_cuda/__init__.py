@@ -45,6 +45,7 @@ class CupyCuda:
     def __init__(self, option: str = "") -> None:
         self.name = f"cupy:{option}" if option else "cupy"
         self._way = _way(option)
+        self._clock: Any = None  # one for all contenders: it holds a buffer of twice the L2 cache
 
     def unavailable(self) -> str | None:
         """What is missing first: CuPy, a driver, a device, a compiler, a library."""
@@ -87,7 +88,8 @@ class CupyCuda:
 
         arrays, guarded = to_device(operands)
         work = self._way.build(problem, config, arrays)
-        return OnDevice(operands, arrays, guarded, work, DeviceClock())
+        self._clock = self._clock or DeviceClock()
+        return OnDevice(operands, arrays, guarded, work, self._clock)
 
     def device(self) -> str:
         """The device that contenders of all `cupy` backends share."""

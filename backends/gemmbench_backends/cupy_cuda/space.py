@@ -81,6 +81,9 @@ def constraints(product: Layout, arch: Architecture) -> tuple[Constraint, ...]:
     def stage_count(stages: int, copy: str) -> bool:
         return stages >= 2 if copy == "async" else stages <= 2
 
+    def padding(pad: int) -> bool:
+        return pad > 0 if product.a_k_major or product.b_k_major else pad == 0
+
     def split_depth(bk: int, split: int) -> bool:
         return split == 1 or split * bk <= product.k
 
@@ -92,6 +95,7 @@ def constraints(product: Layout, arch: Architecture) -> tuple[Constraint, ...]:
         Constraint("whole warp tiles", ("bm", "wm"), lambda bm, wm: bm % wm == 0),
         Constraint("whole warp tiles", ("bn", "wn"), lambda bn, wn: bn % wn == 0),
         Constraint("stages that the copy needs", ("stages", "copy"), stage_count),
+        Constraint("padding where rows are transposed", ("pad",), padding),
         of_tiles("whole vectors a thread", lambda tiles: whole_vectors(tiles, product)),
         of_tiles("shared memory", lambda tiles: tiles.shared_bytes <= arch.block_shared_bytes),
         of_tiles("registers", lambda tiles: registers_suffice(tiles, product, arch)),
