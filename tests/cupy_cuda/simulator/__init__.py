@@ -1,10 +1,10 @@
 """Executes PTX, the compiler's own output, on NumPy: one array element per CUDA thread.
 
-What it proves: that the code NVRTC made of a kernel gives the right answer on the given shapes, with
-every access inside its array and aligned, every read of shared memory ordered after the write by a
-barrier whatever the order of the threads, every barrier reached by all threads of its block, every
-asynchronous copy waited for. Each of those raises `PtxError`, as does any instruction that is not
-known: nothing is guessed.
+What it proves: that the code NVRTC made of a kernel gives the right answer on the given shapes,
+with every access inside its array and aligned, every read of shared memory ordered after the write
+by a barrier whatever the order of the threads, every barrier reached by all threads of its block,
+every asynchronous copy waited for. Each of those raises `PtxError`, as does any instruction that is
+not known: nothing is guessed.
 
 What it does not prove: that ptxas makes the right machine code of the PTX; anything about time,
 occupancy, registers or memory limits; the driver, module loading and streams; races in global

@@ -16,6 +16,9 @@ TYPES: dict[str, Any] = {
     "s64": np.int64, "u64": np.uint64, "b64": np.uint64, "s16": np.int16, "u16": np.uint16,
     "b16": np.uint16, "pred": np.bool_,
 }  # fmt: skip
+WIDE: dict[str, Any] = {  # what a product of the type needs in full
+    "s16": np.int32, "u16": np.uint32, "s32": np.int64, "u32": np.uint64,
+}  # fmt: skip
 FLAGS = {"ftz", "rn"}  # change rounding at most, which f32 sums here do not see
 COMPARE: dict[str, Any] = {
     "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater,
@@ -100,13 +103,15 @@ def _plain(function: Any) -> Any:
         x, y, variant = reads[0](kind), reads[1](kind), parts[:-1]
         if variant in ([], ["lo"]):
             return lambda r: function(x(r), y(r))
-        wide = {"s32": np.int64, "u32": np.uint64}.get(kind)
+        wide = WIDE.get(kind)
         if function is not np.multiply or wide is None:
             return None
         if variant == ["wide"]:
             return lambda r: np.multiply(x(r), y(r), dtype=wide)
         if variant == ["hi"]:
-            return lambda r: (np.multiply(x(r), y(r), dtype=wide) >> wide(32)).astype(TYPES[kind])
+            narrow = np.dtype(TYPES[kind])
+            bits = wide(8 * narrow.itemsize)
+            return lambda r: (np.multiply(x(r), y(r), dtype=wide) >> bits).astype(narrow)
         return None
 
     return make

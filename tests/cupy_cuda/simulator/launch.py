@@ -28,6 +28,7 @@ class Launch:
     fma: int = 0
     steps: int = 0  # instructions issued for a group of blocks together
     barriers: int = 0
+    store_conflicts: int = 0  # times a warp's store of single words had to wait for a bank
 
 
 class Kernel:
@@ -67,7 +68,7 @@ CONTROL = {"bra", "bar", "barrier", "ret", "exit"}
 
 
 def _params(program: Program, args: Sequence[Any], memory: Global) -> dict[str, Any]:
-    """Parameters as the driver packs them: the bytes of each argument, read by the declared type."""
+    """Parameters as the driver packs them: the bytes of each argument, read by declared type."""
     if len(args) != len(program.params):
         raise PtxError(f"{program.entry} takes {len(program.params)} arguments, got {len(args)}")
     params = {}
@@ -105,7 +106,7 @@ class Group:
 
     def run(self, done: Launch) -> None:
         """Until every thread has returned."""
-        at, steps = 0, self.kernel.steps
+        at, steps, self.done = 0, self.kernel.steps, done
         together = True  # all threads are alive and at `at`
         for _ in range(MOST_STEPS):
             if not together:
@@ -180,12 +181,10 @@ class Group:
         self.pc[here if jumping is None else jumping] = target
 
     def _together(self) -> bool:
-        return bool(
-            (self.pc == self.pc[0]).all() and self.alive.all() and not self.waiting.any()
-        )
+        return bool((self.pc == self.pc[0]).all() and self.alive.all() and not self.waiting.any())
 
     def _furthest_behind(self, done: Launch) -> tuple[int, Any]:
-        """Where the threads with the smallest address are, and which; opens barriers that are due."""
+        """Where the threads furthest behind are, and which; opens barriers that are due."""
         running = self.alive & ~self.waiting
         if not running.any():
             self._open_barriers(done)

@@ -217,7 +217,9 @@ class Copies:
             due &= waiting[copy.threads]
             if due.any():
                 landed = slice(None) if due.all() else np.flatnonzero(due)
-                self.shared.land(copy.threads[landed], copy.index[:, landed], copy.values[:, landed])
+                self.shared.land(
+                    copy.threads[landed], copy.index[:, landed], copy.values[:, landed]
+                )
             if not due.all():
                 left = np.flatnonzero(~due)
                 still.append(

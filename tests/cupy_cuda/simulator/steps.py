@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from .arithmetic import Compute, operand
+from .arithmetic import TYPES, Compute, operand
 from .parse import Instruction, PtxError
 
 WORDS = {"f32", "b32", "u32", "s32"}
+WIDE_BYTES = 8  # of a register called %rd…
 CACHES = {"nc", "cg", "ca", "cs", "lu"}  # where a value is kept on its way
 
 
@@ -73,8 +74,10 @@ def _load_or_store(instruction: Instruction, symbols: dict[str, int]) -> Memory 
     place = instruction.operands[1 if loads else 0]
     names = instruction.operands[0 if loads else 1].strip("{}").replace(" ", "").split(",")
     if space == "param" and loads and width == 1:
-        return Memory("param", instruction.opcode, registers=(names[0], place.strip("[]")))
-    if space not in ("global", "shared") or kind not in WORDS or len(names) != width:
+        names.append(place.strip("[]"))
+        return Memory("param", instruction.opcode, value_type=kind, registers=tuple(names))
+    known = space in ("global", "shared") and kind in WORDS and len(names) == width
+    if not known or any(name.startswith("%rd") for name in names):
         return None
     address, offset = _address(place, "u64" if space == "global" else None, symbols)
     return Memory(
@@ -139,8 +142,17 @@ def _do_store(group: Any, memory: Memory, mask: Any) -> None:
     values = np.stack([group.of(read(group.registers), lanes).view(np.float32) for read in reads])
     if memory.space == "shared":
         group.shared.store(lanes, addresses, values, memory.what)
+        if memory.width == 1:
+            group.done.store_conflicts += bank_conflicts(lanes, addresses)
     else:
         group.memory.store(addresses, values, group.threads[lanes], memory.what)
+
+
+def bank_conflicts(lanes: Any, addresses: Any) -> int:
+    """How often a bank of the 32 has to serve a warp once more, for stores of distinct words."""
+    counts = np.zeros((int(lanes.max()) // 32 + 1, 32), np.int64)
+    np.add.at(counts, (lanes // 32, addresses // 4 % 32), 1)
+    return int(np.maximum(counts.max(axis=1) - 1, 0).sum())
 
 
 def _do_copy(group: Any, memory: Memory, mask: Any) -> None:
@@ -149,14 +161,14 @@ def _do_copy(group: Any, memory: Memory, mask: Any) -> None:
     sources = _addresses(group, memory.source, memory.source_offset, lanes)
     size = group.of(memory.size(group.registers), lanes)
     if ((size != 0) & (size != 4 * memory.width)).any():
-        raise PtxError(f"{memory.what} reads {sorted(set(size.tolist()))} bytes: neither all nor none")
+        raise PtxError(
+            f"{memory.what} reads {sorted(set(size.tolist()))} bytes: neither all nor none"
+        )
     values = np.zeros((memory.width, lanes.size), np.float32)
     reading = np.flatnonzero(size)
     if reading.size:
         threads = group.threads[lanes[reading]]
-        values[:, reading] = group.memory.load(
-            sources[reading], memory.width, threads, memory.what
-        )
+        values[:, reading] = group.memory.load(sources[reading], memory.width, threads, memory.what)
     index = group.shared.begin_copy(lanes, targets, memory.width, memory.what)
     group.copies.issue(lanes, index, values)
 
@@ -171,8 +183,12 @@ def _do_wait(group: Any, memory: Memory, mask: Any) -> None:
 
 
 def _do_param(group: Any, memory: Memory, mask: Any) -> None:
+    """A parameter, extended by its sign where the register is wider."""
     register, name = memory.registers
-    group.registers[register] = group.params[name]
+    value = group.params[name].view(TYPES[memory.value_type])
+    if register.startswith("%rd") and value.dtype.itemsize < WIDE_BYTES:
+        value = value.astype(np.int64 if memory.value_type[0] == "s" else np.uint64)
+    group.registers[register] = value
 
 
 MEMORY = {
