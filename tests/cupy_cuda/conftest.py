@@ -8,12 +8,25 @@ from gemmbench_backends.cupy_cuda.compile import compiler_missing, compiler_vers
 
 from .stand_in import State, installed
 
+SMOKE_PROBLEMS = (  # of the contract's, in the smoke set; all of them with -m cuda_whole
+    "gemm-odd", "gemm-ragged", "linear-batch3", "conv-uneven", "conv-groups", "conv-1x1-stride",
+)  # fmt: skip
 USED: set[str] = set()  # names of the tests that compiled or simulated something
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip, with the reason, what cannot run here and what was not asked for."""
     items[:] = [item for item in items if not repeats_for_threads(item)]
+    for item in items:
+        if is_of_the_contract(item) and item.callspec.params["name"] not in SMOKE_PROBLEMS:
+            item.own_markers.append(pytest.mark.cuda_whole.mark)
+            item.keywords["cuda_whole"] = True
+    if "cuda_whole" not in (config.getoption("-m") or ""):
+        items[:] = [
+            item for item in items
+            if not (is_of_the_contract(item) and item.get_closest_marker("cuda_whole"))
+        ]  # fmt: skip
     cuda = [item for item in items if item.get_closest_marker("cuda")]
     whole = [item for item in items if item.get_closest_marker("cuda_whole")]
     gpu = [item for item in items if item.get_closest_marker("gpu")]
@@ -29,6 +42,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         reason = no_gpu()
         if reason is not None:
             item.add_marker(pytest.mark.skip(reason=f"no GPU: {reason}"))
+
+
+def is_of_the_contract(item: pytest.Item) -> bool:
+    """Whether it is a test of the Backend contract on one of its problems, on the stand-in."""
+    values = getattr(getattr(item, "callspec", None), "params", {})
+    return "cupy_cuda" in item.nodeid and "name" in values and "backend" in values
 
 
 def repeats_for_threads(item: pytest.Item) -> bool:

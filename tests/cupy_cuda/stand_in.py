@@ -22,7 +22,8 @@ from .simulator import Kernel
 
 NAMES = (  # as the backend spells them; "()" marks what is called
     "RawModule()", "RawModule.get_function", "RawKernel.num_regs", "RawKernel.local_size_bytes",
-    "RawKernel.max_dynamic_shared_size_bytes", "RawKernel.__call__", "empty()", "zeros()", "asarray()",
+    "RawKernel.max_dynamic_shared_size_bytes", "RawKernel.__call__", "empty()", "zeros()",
+    "asarray()",
     "matmul()", "copyto()", "fft.rfft2()", "fft.irfft2()", "ndarray.set", "ndarray.get",
     "ndarray.fill", "ndarray.reshape", "ndarray.transpose", "ndarray.T", "ndarray.nbytes",
     "ndarray.size", "ndarray.shape", "ndarray.dtype", "ndarray.__getitem__", "ndarray.__setitem__",
@@ -329,10 +330,13 @@ def _cuda(state: State) -> SimpleNamespace:
     attributes = {
         "MultiProcessorCount": 4, "L2CacheSize": state.l2_bytes, "ClockRate": 1_000_000,
     }  # fmt: skip
-    device = SimpleNamespace(
-        id=0, compute_capability=state.arch.removeprefix("sm_"), attributes=attributes,
-        pci_bus_id="0000:00:00.0", cublas_handle=1,
-    )  # fmt: skip
+
+    def device() -> SimpleNamespace:
+        return SimpleNamespace(
+            id=0, compute_capability=state.arch.removeprefix("sm_"), attributes=attributes,
+            pci_bus_id="0000:00:00.0", cublas_handle=1,
+        )  # fmt: skip
+
     libraries = {
         name: SimpleNamespace(getVersion=lambda *handle: 130000) for name in state.libraries
     }
@@ -340,7 +344,7 @@ def _cuda(state: State) -> SimpleNamespace:
         runtime=runtime, driver=SimpleNamespace(CUDADriverError=CUDADriverError),
         memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
         compiler=SimpleNamespace(CompileException=CompileException),
-        Event=lambda: Event(state), get_elapsed_time=elapsed, Device=lambda: device,
+        Event=lambda: Event(state), get_elapsed_time=elapsed, Device=device,
         Stream=SimpleNamespace(null=SimpleNamespace(synchronize=lambda: check(state))),
         **libraries,
     )  # fmt: skip

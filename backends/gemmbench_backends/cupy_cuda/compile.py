@@ -24,7 +24,10 @@ USED = re.compile(r"Used (\d+) registers")
 SHARED = re.compile(r"(\d+) bytes smem")
 SPILLS = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
 ENTRY = re.compile(r"Compiling entry function '(\w+)'")
-INSTALL_COMPILER = "pip install 'gemmbench[cuda-test]'"
+INSTALL_CUPY = "Install both with: pip install 'gemmbench[cuda-test]'"
+INSTALL_NVRTC = (
+    "Install it with: pip install nvidia-cuda-nvrtc, or nvidia-cuda-nvrtc-cu12 beside cupy-cuda12x"
+)
 
 Macros = Mapping[str, int]
 
@@ -91,11 +94,11 @@ def compiler_missing() -> str | None:
     try:
         from cupy.cuda import nvrtc
     except ImportError as error:
-        return f"CuPy is not installed or does not import ({_line(error)}). {INSTALL_COMPILER}"
+        return f"CuPy is not installed or does not import ({_line(error)}). {INSTALL_CUPY}"
     try:
         nvrtc.getVersion()
     except (RuntimeError, ImportError) as error:
-        return f"CuPy finds no NVRTC, CUDA's compiler ({_line(error)}). {INSTALL_COMPILER}"
+        return f"CuPy finds no NVRTC, CUDA's compiler ({_line(error)}). {INSTALL_NVRTC}"
     return None
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from gemmbench.operands import fill_operands, guarded_output
 from gemmbench.problem import Conv2d, Gemm, Linear, Problem
 from gemmbench.reference import product as answer_of
+from gemmbench.space import Config
 from gemmbench_backends.cupy_cuda import CupyCuda
 from gemmbench_backends.cupy_cuda.architecture import resident_blocks
 from gemmbench_backends.cupy_cuda.compile import compile_source, gemm_source
@@ -91,7 +92,7 @@ def _checked(backend: CupyCuda, problem: Problem, algorithm: str) -> str:
 
 
 def _prepared(backend: CupyCuda, problem: Problem, algorithm: str) -> Any:
-    choice = {"algorithm": algorithm, "weights": "plain", "threads": 1}
+    choice: Config = {"algorithm": algorithm, "weights": "plain", "threads": 1}
     space = backend._way.search_space(problem, choice)
     config = {**(space.default if space is not None else {}), **choice}
     operands = fill_operands(problem, "integers", 0)

@@ -147,7 +147,7 @@ def default_config(product: Layout, arch: Architecture) -> Config:
     """The entry of the menu, with the split, that keeps most of the device usefully busy."""
     best = max(
         ((tiles, split) for tiles in menu(product, arch) for split in splits(product, arch)),
-        key=lambda choice: busy_share(*choice, product, arch),
+        key=lambda choice: busy_share(choice[0], choice[1], product, arch),
     )
     return config_of(*best)
 
