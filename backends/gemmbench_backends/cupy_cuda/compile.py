@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -24,6 +24,7 @@ USED = re.compile(r"Used (\d+) registers")
 SHARED = re.compile(r"(\d+) bytes smem")
 SPILLS = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
 ENTRY = re.compile(r"Compiling entry function '(\w+)'")
+SAVED_EVERY = 32  # configs compiled
 INSTALL_CUPY = "Install both with: pip install 'gemmbench[cuda-test]'"
 INSTALL_NVRTC = (
     "Install it with: pip install nvidia-cuda-nvrtc, or nvidia-cuda-nvrtc-cu12 beside cupy-cuda12x"
@@ -128,7 +129,6 @@ def compile_all(
     configs: Sequence[tuple[bool, Macros]],
     arch: str,
     processes: int,
-    on_progress: Callable[[int, int], None] | None = None,
 ) -> list[Resources]:
     """Resources of the gemm kernel for each (implicit, macros), from a cache where known.
 
@@ -143,9 +143,8 @@ def compile_all(
             found = pool.map(_resources, wanted, chunksize=4)
             for done, (i, resources) in enumerate(zip(missing, found, strict=True), 1):
                 cache.known[keys[i]] = resources
-                if on_progress is not None:
-                    on_progress(done, len(missing))
-        cache.save()
+                if done % SAVED_EVERY == 0 or done == len(missing):
+                    cache.save()  # whoever interrupts this goes on from here
     return [cache.known[key] for key in keys]
 
 
