@@ -44,6 +44,9 @@ class BestKernel:
 
     def run(self) -> Array:
         """The answer for what `operands` hold now; the next call overwrites it."""
+        load = getattr(self._prepared, "load", None)
+        if load is not None:
+            load()  # to a device, which has copies of its own
         self._prepared.run()
         wait = getattr(self._prepared, "synchronize", None)
         if wait is not None:

@@ -31,6 +31,19 @@ Operands = Mapping[str, Array]
 array to write. Inputs are not to be written."""
 
 
+class DeviceClock(Protocol):
+    """Times calls that a device runs by itself while the host goes on."""
+
+    def start(self, launches: int) -> None:
+        """Begin; about `launches` calls are about to be queued."""
+
+    def stop(self) -> float:
+        """Seconds between `start` and the end of what was queued since. Waits for it."""
+
+    def flush(self) -> None:
+        """Leave none of the operands in the device's caches."""
+
+
 class Prepared(Protocol):
     """A contender ready to run: everything allocated, packed and compiled.
 
@@ -38,7 +51,9 @@ class Prepared(Protocol):
     beyond operands and output; `stages: Mapping[str, Callable[[], None]]` are the parts of one
     call in order, each callable alone; `flops: int` are the operations the algorithm itself
     executes, where they differ from the direct method's; `error_growth: float`, how many times a
-    transform amplifies rounding errors, by its own matrices (see reference.py).
+    transform amplifies rounding errors, by its own matrices (see reference.py). On a
+    device: `load()` copies the operands there, is called whenever they changed, and is not timed;
+    `clock: DeviceClock` times calls.
     """
 
     def run(self) -> object:
@@ -56,6 +71,11 @@ class Backend(Protocol):
     `declined(problem) -> Mapping[str, str]`, algorithms it has but not for this problem, and why;
     `library() -> str`, which library, version and kernel really runs, where it can; `sources() ->
     Iterable[Path]`, the files whose change makes stored winners stale (default: the module).
+    With a device: `device() -> str` names it, and backends that name the same share a process that
+    is never stopped; `device_state() -> Mapping`, its clocks and power now; `device_peak(dtype)`,
+    operations a second that it cannot exceed; `lost() -> str | None`, asked after an error, why
+    its process must be replaced; `listing(problem, arch, processes)`, rows on each config from a
+    compiler alone; `diagnose() -> str`, a report of its own checks.
     A backend named with an option (`blas:mkl`) gets it as the only argument of its constructor.
     """
 

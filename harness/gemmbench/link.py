@@ -48,7 +48,8 @@ class Link:
     """One worker process for one backend and problem. Use as a context manager.
 
     The process is stopped (SIGSTOP) whenever it is not answering, so that a library's spinning
-    threads disturb nobody; time limits are counted only while it runs.
+    threads disturb nobody; time limits are counted only while it runs. One that drives a device
+    is not: it spins for nobody, and a driver may need its threads.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Link:
         self.timeout = timeout
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._closed = False
+        self._stops = True  # a process that drives a device is left running
         self._process = self._start(threads, memory_bytes, environment or Environment())
         self._alive = os.pidfd_open(self._process.pid)  # readable once the process has ended
         self._greeted = False
@@ -95,9 +97,12 @@ class Link:
         try:
             if not self._greeted:
                 self._greet()
-            return self._exchange(method, params, timeout or self.timeout)
+            result = self._exchange(method, params, timeout or self.timeout)
+            self._stops = self._stops and not result.get("device")
+            return result
         finally:
-            self._signal(signal.SIGSTOP)
+            if self._stops:
+                self._signal(signal.SIGSTOP)
 
     def pin(self, core: int) -> None:
         """Keep the worker, and threads it starts from now on, on one CPU."""
@@ -163,6 +168,8 @@ class Link:
         except BrokenPipeError:
             raise WorkerLostError(self._cause_of_death()) from None
         reply = self._receive(timeout)
+        if reply.get("lost"):
+            raise WorkerLostError(str(reply.get("error")))
         if "error" in reply or "result" not in reply:
             raise RequestError(str(reply.get("error", f"no reply to {method!r}")))
         result: dict[str, Any] = reply["result"]

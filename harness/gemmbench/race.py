@@ -231,8 +231,16 @@ class Race:
             stages=facts.get("stages", {}),
             workspace_bytes=facts.get("workspace_bytes"),
             own_flops=facts.get("flops") if is_transform(entrant.contender) else None,
-            peak_flops=float(np.quantile(self.peaks, PEAK_QUANTILE)) if self.peaks else None,
+            peak_flops=self.peak(entrant),
+            device=facts.get("device_state", {}),
         )
+
+    def peak(self, entrant: Entrant) -> float | None:
+        """The roof of the machine, or what the entrant's own device cannot exceed."""
+        if entrant.facts.get("device"):
+            peak: float | None = entrant.facts["device_peak"]
+            return peak
+        return float(np.quantile(self.peaks, PEAK_QUANTILE)) if self.peaks else None
 
     def link(self, contender: Contender) -> Talks:
         """A fresh worker for the backend of `contender`."""
@@ -274,6 +282,7 @@ class Heat:
         self.started = race.clock()
         self.links: dict[LinkKey, Talks] = {}
         self.descriptions: dict[LinkKey, dict[str, Any]] = {}
+        self.devices: dict[LinkKey, Talks] = {}  # who drives a device, instead of a backend
         self.prepared: set[int] = set()  # indices of entrants, which are also their slots
 
     def run(self) -> None:
@@ -355,6 +364,8 @@ class Heat:
             entrant.fail(TrialState.SKIPPED, reason)
             return
         entrant.facts.update(library=description["library"], source_hash=description["source_hash"])
+        if description.get("device"):
+            entrant.facts.update(device=True, device_peak=description["device_peak"])
         self.verify_before(index)
         self.prepared.add(index)
 
@@ -365,22 +376,37 @@ class Heat:
             self.links[key] = self.race.link(entrant.contender)
 
     def describe(self, entrant: Entrant) -> dict[str, Any]:
-        """What the worker says of its backend, asked once a process."""
+        """What the worker says of its backend, asked once a process.
+
+        Backends of one device share the process that came first.
+        """
         key = _key(entrant)
         self.open(entrant)
         if key not in self.descriptions:
             try:
-                self.descriptions[key] = self.links[key].ask(
-                    "describe",
-                    location=location_data(locate_backend(entrant.contender.backend)),
-                    machine=machine_to_data(self.race.spec.machine),
-                    threads=self.race.spec.protocol.threads,
-                    offers=False,
-                )
+                description = self.ask_description(self.links[key], entrant)
             except (RequestError, WorkerLostError):
                 self.links.pop(key).close()
                 raise
+            device = str(description.get("device") or "")
+            own = self.links[key]
+            driver = self.devices.setdefault((device, *key[1:]), own) if device else own
+            if driver is not own:
+                own.close()
+                self.links[key] = driver
+                description = self.ask_description(driver, entrant)
+            self.descriptions[key] = description
         return self.descriptions[key]
+
+    def ask_description(self, link: Talks, entrant: Entrant) -> dict[str, Any]:
+        """The reply of the worker behind `link` about the entrant's backend."""
+        return link.ask(
+            "describe",
+            location=location_data(locate_backend(entrant.contender.backend)),
+            machine=machine_to_data(self.race.spec.machine),
+            threads=self.race.spec.protocol.threads,
+            offers=False,
+        )
 
     def verify_before(self, index: int) -> None:
         """All checks, with the contender left prepared on the operands that are timed."""
@@ -413,6 +439,7 @@ class Heat:
     def prepare(self, index: int, case: Case) -> None:
         """Prepare an entrant on the operands of `case`."""
         entrant, protocol = self.entrants[index], self.race.spec.protocol
+        shares = {"backend": self.describe(entrant)["name"]} if entrant.facts.get("device") else {}
         reply = self.ask(
             entrant,
             "prepare",
@@ -420,6 +447,7 @@ class Heat:
             config=full_config(entrant.contender, protocol.threads),
             case=case_data(case),
             cold_bytes=protocol.cold_bytes,
+            **shares,
         )
         entrant.facts.update(reply)
 
@@ -472,6 +500,8 @@ class Heat:
                 case=case_data(cases.timed),
                 repeats=STAGE_REPEATS if not entrant.left else 1,
             )
+        if entrant.facts.get("device"):
+            entrant.facts["device_state"] = self.ask(entrant, "device_state")["state"]
         prepared = entrant.contender.weights == "prepared"
         if prepared and cases.timed is not cases.base:
             self.prepare(index, cases.base)
@@ -486,10 +516,16 @@ class Heat:
     def discard_worker(self, culprit: Entrant) -> None:
         """Forget a lost worker; the others it held are prepared again in a new one when due."""
         key = _key(culprit)
-        if key in self.links:
-            self.links.pop(key).close()
-        self.descriptions.pop(key, None)
-        self.prepared -= {i for i, e in enumerate(self.entrants) if _key(e) == key}
+        if key not in self.links:
+            return
+        lost = self.links[key]
+        lost.close()
+        shared = {other for other, link in self.links.items() if link is lost}
+        self.links = {other: link for other, link in self.links.items() if link is not lost}
+        self.devices = {at: link for at, link in self.devices.items() if link is not lost}
+        for other in shared:
+            self.descriptions.pop(other, None)
+        self.prepared -= {i for i, e in enumerate(self.entrants) if _key(e) in shared}
 
     def out_of_time(self, rounds: int, first: float) -> bool:
         """Whether the deadline has passed and the rounds so far are worth their preparation."""

@@ -1,8 +1,9 @@
 """What became of a contender, and the narrow door through which results leave the race."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from gemmbench.machine import Machine
 from gemmbench.measurement import Measurement, Stages
@@ -93,7 +94,10 @@ class Trial:
     stages: Stages = field(default_factory=dict)
     workspace_bytes: int | None = None
     own_flops: int | None = None  # operations the algorithm itself executes, where it says so
-    peak_flops: float | None = None  # FLOP/s of the roof, raced beside it
+    peak_flops: float | None = (
+        None  # FLOP/s of the roof, raced beside it; of a device, by its clock
+    )
+    device: Mapping[str, Any] = field(default_factory=dict)  # how it was doing after the last block
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,12 +25,11 @@ from typing import Any
 import numpy as np
 
 from gemmbench import __version__
-from gemmbench.backend import Backend, Location, Prepared, algorithms, declined, load_backend
+from gemmbench.backend import Backend, Location, algorithms, declined, load_backend
 from gemmbench.errors import GemmbenchError
 from gemmbench.machine import Machine, machine_from_data
 from gemmbench.operands import (
     Array,
-    GuardedOutput,
     Layout,
     aligned_empty,
     guarded_output,
@@ -39,6 +38,7 @@ from gemmbench.operands import (
 from gemmbench.problem import Problem, problem_from_data
 from gemmbench.reference import Check, check
 from gemmbench.space import Config, space_to_data
+from gemmbench.timing import Copy, Slot, load, synchronize, time_block
 
 PROTOCOL_VERSION = 2  # 2: `time_slice`, and `layout` when opened
 REASON_LENGTH = 500  # characters; a backend may raise with megabytes of text
@@ -51,48 +51,25 @@ Json = dict[str, Any]
 
 
 @dataclass(slots=True)
-class Copy:
-    """One set of operand buffers with its output, and the contender prepared on them."""
-
-    operands: dict[str, Array]
-    out: GuardedOutput
-    prepared: Prepared
-    own_output: bool = False  # it answers in an array of its own, not in `out`
-
-    def fetch(self) -> Array:
-        """The answer of the last run: `out` where that was written, else what `output()` gives."""
-        return np.asarray(self.prepared.output()) if self.own_output else self.out.array
-
-
-@dataclass(slots=True)
-class Slot:
-    """A prepared contender. Cold mode rotates calls through several copies; hot has one."""
-
-    algorithm: str
-    copies: list[Copy]
-    turn: int = 0
-
-    def next(self) -> Copy:
-        """The copy whose turn it is."""
-        self.turn = (self.turn + 1) % len(self.copies)
-        return self.copies[self.turn]
-
-
-@dataclass(slots=True)
 class Worker:
     """The backend under test and everything prepared with it. Methods are the requests."""
 
     problem: Problem
     layout: Layout = field(default_factory=Layout)
-    backend: Backend | None = None
+    backend: Backend | None = None  # the one described last
+    backends: dict[str, Backend] = field(default_factory=dict)  # those of one device, by name
     slots: dict[int, Slot] = field(default_factory=dict)
     operands: dict[str, Array] = field(default_factory=dict)
     loaded: str = ""  # label of the case whose operands are in the buffers
     frozen: bool = False  # what imports and the first preparation left is no garbage
 
     def describe(self, location: Json, machine: Json, threads: int, offers: bool) -> Json:
-        """Import the backend; tell whether it can run and, if asked, what it offers to tune."""
+        """Import the backend; tell whether it can run and, if asked, what it offers to tune.
+
+        Backends of one device share this process; later requests call them by their names.
+        """
         self.backend = load_backend(Location(**location))
+        self.backends[self.backend.name] = self.backend
         unavailable = self.backend.unavailable()
         unsupported = None
         if unavailable is None:
@@ -111,6 +88,7 @@ class Worker:
                 name: _reason(why)
                 for name, why in (declined(self.backend, self.problem) if usable else {}).items()
             },
+            **self._device(usable),
         }
 
     def load(self, case: Json) -> Json:
@@ -120,20 +98,30 @@ class Worker:
             for buffers in self._buffers(mapped):
                 for name, array in mapped.items():
                     np.copyto(buffers[name], array)
+            for entry in self.slots.values():
+                for copy in entry.copies:
+                    load(copy.prepared)
             self.loaded = case["label"]
         return {}
 
-    def prepare(self, slot: int, config: Json, case: Json, cold_bytes: int = 0) -> Json:
-        """Prepare a contender on the operands of `case`. With `cold_bytes`, on enough copies."""
+    def prepare(
+        self, slot: int, config: Json, case: Json, cold_bytes: int = 0, backend: str = ""
+    ) -> Json:
+        """Prepare a contender on the operands of `case`. With `cold_bytes`, on enough copies.
+
+        A device that can flush its caches needs no copies.
+        """
         self.load(case)
+        self.backend = self.backends.get(backend, self.backend)
         prepared = self._prepare(config, self.operands)
         copies = [prepared]
         workspace = getattr(prepared.prepared, "workspace_bytes", None)
         footprint = sum(a.nbytes for a in (*self.operands.values(), prepared.out.array))
-        for _ in range(1, copies_for(cold_bytes, footprint + (workspace or 0))):
+        rotated = 0 if hasattr(prepared.prepared, "clock") else cold_bytes
+        for _ in range(1, copies_for(rotated, footprint + (workspace or 0))):
             operands = {name: self._copy(array) for name, array in self.operands.items()}
             copies.append(self._prepare(config, operands))
-        self.slots[slot] = Slot(str(config["algorithm"]), copies)
+        self.slots[slot] = Slot(str(config["algorithm"]), copies, cold=cold_bytes > 0)
         prepared_flops = getattr(prepared.prepared, "flops", None)
         if not self.frozen:
             gc.freeze()  # or each collection would walk everything a library ever made
@@ -181,14 +169,14 @@ class Worker:
         for _ in range(warmup):
             last = entry.next().prepared
             last.run()
-            _synchronize(last)
-        return {"seconds": _time_block(entry, loops)}
+            synchronize(last)
+        return {"seconds": time_block(entry, loops)}
 
     def time_slice(self, slot: int, case: Json, calls: int, repeats: int, warmup: int) -> Json:
         """Seconds of each of `repeats` blocks of `calls` calls, after `warmup` untimed calls."""
         first = self.time(slot, case, calls, warmup)["seconds"]
         entry = self.slots[slot]
-        return {"seconds": [first, *(_time_block(entry, calls) for _ in range(1, repeats))]}
+        return {"seconds": [first, *(time_block(entry, calls) for _ in range(1, repeats))]}
 
     def stages(self, slot: int, case: Json, repeats: int) -> Json:
         """Median seconds of each stage of one call, run in order `repeats` times."""
@@ -200,9 +188,31 @@ class Worker:
             for name, stage in stages.items():
                 start = time.perf_counter()
                 stage()
-                _synchronize(prepared)
+                synchronize(prepared)
                 seconds[name].append(time.perf_counter() - start)
         return {name: float(np.median(values)) for name, values in seconds.items()}
+
+    def device_state(self) -> Json:
+        """How the device is doing now: clocks, power, throttling."""
+        state = _optional(self.backend, "device_state", {})
+        return {"state": dict(state)}
+
+    def listing(self, location: Json, arch: str, processes: int) -> Json:
+        """What a compiler says of each config of the problem on `arch`; needs no device."""
+        backend = load_backend(Location(**location))
+        rows = getattr(backend, "listing", None)
+        if rows is None:
+            raise GemmbenchError(f"{backend.name} compiles for no --arch: it lists no configs.")
+        return {"rows": rows(self.problem, arch, processes)}
+
+    def diagnose(self, location: Json) -> Json:
+        """The report of a backend's own checks of its device; None if it has none."""
+        return {"report": _optional(load_backend(Location(**location)), "diagnose", None)}
+
+    def lost(self) -> str | None:
+        """Why this process can do no more for its backend, after an error; None if it can."""
+        reason: str | None = None if self.backend is None else _optional(self.backend, "lost", None)
+        return reason
 
     def release(self, slot: int) -> Json:
         """Drop a prepared contender and its memory, reference cycles included."""
@@ -216,13 +226,19 @@ class Worker:
             copy.out.poison()
         if how != "timed":
             copy.prepared.run()
-            _synchronize(copy.prepared)
+            synchronize(copy.prepared)
         if how == "poisoned" and np.isnan(copy.out.array).any():
             own = np.asarray(copy.prepared.output())
             copy.own_output = not np.may_share_memory(own, copy.out.array)
             if not copy.own_output:
                 copy.out.poison()  # written by `output()`, which is not timed: it does not count
         return copy.fetch()
+
+    def _device(self, usable: bool) -> Json:
+        """The device, where the backend has one, and what it can reach at most."""
+        device = _optional(self.backend, "device", "") if usable else ""
+        peak = getattr(self.backend, "device_peak", None) if device else None
+        return {"device": device, "device_peak": None if peak is None else peak(self.problem.dtype)}
 
     def _offers(self, machine: Machine, threads: int) -> list[Json]:
         assert self.backend is not None  # noqa: S101 - describe() is always the first request
@@ -310,7 +326,7 @@ def serve(requests: Any, replies: Any) -> None:
                 result = getattr(worker, method)(**params)
             _send(replies, {"result": result})
         except Exception as error:  # a backend may raise anything: it is reported, not handled
-            _send(replies, {"error": f"{_one_line(error)}{_place(error)}"})
+            _send(replies, {"error": f"{_one_line(error)}{_place(error)}", "lost": _lost(worker)})
 
 
 def main(argv: Sequence[str]) -> None:
@@ -325,39 +341,15 @@ def main(argv: Sequence[str]) -> None:
         serve(requests, replies)
 
 
-def _time_block(entry: Slot, loops: int) -> float:
-    """Seconds for `loops` calls, with nothing but the calls between the two readings.
-
-    A contender that answers in memory of its own has its `output()` timed too, or it could do the
-    work there; a device's copy back (it has `synchronize`) is not part of the call.
-    """
-    calls = []
-    for _ in range(loops):
-        copy = entry.next()
-        fetches = copy.own_output and not hasattr(copy.prepared, "synchronize")
-        calls.append(_fetched(copy) if fetches else copy.prepared.run)
-    start = time.perf_counter_ns()
-    for call in calls:
-        call()
-    _synchronize(copy.prepared)
-    return (time.perf_counter_ns() - start) * 1e-9
+def _lost(worker: Worker | None) -> bool:
+    """Whether an error left the process beyond use; so it is too if even that cannot be asked."""
+    try:
+        return worker is not None and worker.lost() is not None
+    except Exception:
+        return True
 
 
-def _fetched(copy: Copy) -> Callable[[], object]:
-    def call() -> object:
-        copy.prepared.run()
-        return copy.prepared.output()
-
-    return call
-
-
-def _synchronize(prepared: Prepared) -> None:
-    wait = getattr(prepared, "synchronize", None)
-    if wait is not None:
-        wait()
-
-
-def _optional(backend: Backend, method: str, default: Any) -> Any:
+def _optional(backend: Backend | None, method: str, default: Any) -> Any:
     found = getattr(backend, method, None)
     return default if found is None else found()
 

@@ -131,6 +131,7 @@ def trial_to_row(trial: Trial) -> Row:
         "workspace_bytes": trial.workspace_bytes,
         "own_flops": trial.own_flops,
         "peak_flops": trial.peak_flops,
+        "device": dict(trial.device),
         **_seconds(trial.measurement),
         "recorded_at": now(),
     }
@@ -186,6 +187,7 @@ def trial_from_row(row: Mapping[str, Any], measurement: Measurement) -> Trial:
         workspace_bytes=row["workspace_bytes"],
         own_flops=row["own_flops"],
         peak_flops=row["peak_flops"],
+        device=row["device"] or {},
     )
 
 

@@ -107,6 +107,7 @@ trial = Table(
     Column("workspace_bytes", BigInteger),
     Column("own_flops", BigInteger),
     Column("peak_flops", Double),  # FLOP/s
+    Column("device", JSON),  # how a device was doing; NULL before revision 0005
     Column("seconds_median", Double),  # seconds_*: per call, derived from the samples
     Column("seconds_low", Double),
     Column("seconds_high", Double),

@@ -65,7 +65,7 @@ def test_schema_and_newest_revision_are_the_same():
 
 
 def test_revisions_form_one_line():
-    assert migrations.known_revisions() == ["0006", "0004", "0003", "0002", "0001"]
+    assert migrations.known_revisions() == ["0006", "0005", "0004", "0003", "0002", "0001"]
 
 
 def test_the_golden_database_is_of_the_first_revision():

@@ -1,62 +1,172 @@
-"""NVIDIA GPUs through CuPy: for now only the reason why it cannot run.
+"""NVIDIA GPUs through CuPy: gemmbench's own kernels, and NVIDIA's libraries beside them.
 
-It claims nothing before its kernel exists, and importing it never imports CuPy.
+This module is what a worker sees. Importing it imports neither CuPy nor a driver.
 """
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
 from gemmbench.backend import Operands, Prepared
-from gemmbench.errors import GemmbenchError
+from gemmbench.errors import GemmbenchError, did_you_mean
 from gemmbench.machine import Machine
 from gemmbench.problem import Problem
 from gemmbench.space import Config, SearchSpace
 
-INSTALL = "pip install 'gemmbench[cuda12]', or 'gemmbench[cuda13]' for a CUDA 13 driver"
-UNWRITTEN = "gemmbench's CUDA kernel is not written yet. Nothing to install: use another backend"
+
+class Way(Protocol):
+    """Who computes on the device: the kernels, or a library."""
+
+    def missing(self) -> str | None:
+        """What it needs beyond CuPy and is not there; None if nothing."""
+
+    def supports(self, problem: Problem) -> str | None:
+        """None, or why it can't compute this problem on this device."""
+
+    def algorithms(self, problem: Problem) -> Mapping[str, Sequence[str]]:
+        """Each algorithm with the weights it takes."""
+
+    def search_space(self, problem: Problem, choice: Config) -> SearchSpace | None:
+        """What can be tuned on this device; None if nothing."""
+
+    def build(self, problem: Problem, config: Config, arrays: Mapping[str, Any]) -> Any:
+        """A `Work`: the steps of one call on `arrays`, which are on the device."""
+
+    def library(self) -> str:
+        """Versions, device and driver."""
 
 
 class CupyCuda:
-    """CUDA kernels compiled by CuPy. Raises GemmbenchError for an option: none exists yet."""
+    """CUDA by CuPy; with an option 'cublas', 'cudnn' or 'cufft', that library.
 
-    name = "cupy"
+    Raises GemmbenchError for another option.
+    """
 
     def __init__(self, option: str = "") -> None:
-        if option:
-            raise GemmbenchError(
-                f"backend 'cupy:{option}': got option {option!r}, 'cupy' takes none. "
-                "Name it 'cupy'."
-            )
+        self.name = f"cupy:{option}" if option else "cupy"
+        self._way = _way(option)
+        self._clock: Any = None  # one for all contenders: it holds a buffer of twice the L2 cache
 
     def unavailable(self) -> str | None:
-        """What is missing first: CuPy, a device, or the kernel itself."""
-        try:
-            import cupy
-        except ImportError as error:
-            if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
-                return f"CuPy is not installed. Install it with: {INSTALL}"
-            return (
-                f"CuPy is installed but does not import: {_one_line(error)}. Reinstall: {INSTALL}"
-            )
-        try:
-            devices = int(cupy.cuda.runtime.getDeviceCount())
-        except cupy.cuda.runtime.CUDARuntimeError as error:
-            return f"CuPy reaches no CUDA driver or device: {_one_line(error)}. Check: nvidia-smi"
-        if devices == 0:
-            return "CuPy finds no CUDA device. Check: nvidia-smi"
-        return UNWRITTEN
+        """What is missing first: CuPy, a driver, a device, a compiler, a library."""
+        from gemmbench_backends.cupy_cuda import device
+
+        return device.unavailable() or self._way.missing()
 
     def supports(self, problem: Problem) -> str | None:
-        """Why not: there is no kernel for any problem yet."""
-        return UNWRITTEN
+        """None, or why not: what is computed, and whether it fits in the device's memory."""
+        return self._ready("cannot be asked") or self._way.supports(problem)
+
+    def algorithms(self, problem: Problem) -> Mapping[str, Sequence[str]]:
+        """Each algorithm with the weights it takes."""
+        return self._way.algorithms(problem)
 
     def search_space(
         self, problem: Problem, machine: Machine, choice: Config
     ) -> SearchSpace | None:
-        """None: no kernel, nothing to tune."""
-        return None
+        """Of the kernels, for the current device; a library chooses for itself."""
+        return self._way.search_space(problem, choice)
+
+    def library(self) -> str:
+        """Which library or compiler, device and driver."""
+        return self._way.library()
+
+    def sources(self) -> Iterable[Path]:
+        """The files whose change makes stored winners stale."""
+        here = Path(__file__).parent
+        return sorted([*here.glob("*.py"), *here.glob("*.cu")])
 
     def prepare(self, problem: Problem, config: Config, operands: Operands) -> Prepared:
-        """Raises GemmbenchError with the reason of `unavailable()`."""
-        raise GemmbenchError(f"backend 'cupy' is unavailable: {self.unavailable()}.")
+        """Copy the operands to the device, compile, allocate.
+
+        Raises GemmbenchError without a device, and for a config that is not worth launching.
+        """
+        reason = self.unavailable()
+        if reason is not None:
+            raise GemmbenchError(f"backend {self.name!r} is unavailable: {reason}.")
+        from gemmbench_backends.cupy_cuda.contender import DeviceClock, OnDevice, to_device
+
+        arrays, guarded = to_device(operands)
+        work = self._way.build(problem, config, arrays)
+        self._clock = self._clock or DeviceClock()
+        return OnDevice(operands, arrays, guarded, work, self._clock)
+
+    def device(self) -> str:
+        """The device that contenders of all `cupy` backends share."""
+        import cupy
+
+        return f"cuda:{cupy.cuda.Device().id}"
+
+    def device_state(self) -> Mapping[str, Any]:
+        """Driver, clocks, power limit and throttling, as they are now."""
+        from gemmbench_backends.cupy_cuda import device
+
+        return device.device_state()
+
+    def device_peak(self, dtype: str) -> float | None:
+        """Operations a second that the device cannot exceed, by its clock; None if not known."""
+        from gemmbench_backends.cupy_cuda import device
+
+        return device.peak_flops() if dtype == "float32" else None
+
+    def lost(self) -> str | None:
+        """Why nothing more can run in this process, after an illegal address say."""
+        from gemmbench_backends.cupy_cuda import device
+
+        return device.lost()
+
+    def listing(self, problem: Problem, arch: str, processes: int) -> list[dict[str, Any]]:
+        """All configs with what the compiler says of each, best first; needs no device."""
+        from gemmbench_backends.cupy_cuda.listing import list_configs
+
+        return list_configs(problem, arch, processes)
+
+    def diagnose(self) -> str:
+        """The checks on a device, in a form to paste into an issue."""
+        from gemmbench_backends.cupy_cuda.doctor import diagnose
+
+        return diagnose()
+
+    def _ready(self, what: str) -> str | None:
+        """Why the device `what`; None if it can."""
+        reason = self.unavailable()
+        return None if reason is None else f"the device {what}: {reason}"
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+def _kernels() -> Way:
+    from gemmbench_backends.cupy_cuda.kernels import Kernels
+
+    return Kernels()
+
+
+def _cublas() -> Way:
+    from gemmbench_backends.cupy_cuda.libraries import CuBlas
+
+    return CuBlas()
+
+
+def _cudnn() -> Way:
+    from gemmbench_backends.cupy_cuda.libraries import CuDnn
+
+    return CuDnn()
+
+
+def _cufft() -> Way:
+    from gemmbench_backends.cupy_cuda.libraries import CuFft
+
+    return CuFft()
+
+
+WAYS: Mapping[str, Callable[[], Way]] = {
+    "": _kernels, "cublas": _cublas, "cudnn": _cudnn, "cufft": _cufft,
+}  # fmt: skip
+
+
+def _way(option: str) -> Way:
+    if option not in WAYS:
+        names = [f"cupy:{name}" if name else "cupy" for name in WAYS]
+        raise GemmbenchError(
+            f"backend 'cupy:{option}': got option {option!r}, expected one of "
+            f"{', '.join(names)}.{did_you_mean(option, [n for n in WAYS if n])}"
+        )
+    return WAYS[option]()

@@ -26,13 +26,23 @@ INDENT = " " * 9  # as wide as 'warning' and two spaces
     show_default=True,
     help="Where proc and sys are: a copy of another machine's may be examined.",
 )
+@click.option(
+    "--gpu", is_flag=True,
+    help="Instead, check the GPU kernels on the device and time them beside the vendor's library.",
+)  # fmt: skip
 @json_option
 @quiet_option
-def doctor(root: str, json_to: str | None, quiet: bool) -> int:
+def doctor(root: str, gpu: bool, json_to: str | None, quiet: bool) -> int:
     """Say what on this machine disturbs measurements, why it matters, and what to do about it.
 
-    Only files are read; nothing is measured and nothing is changed. Always ends with 0.
+    Only files are read; nothing is measured and nothing is changed. Always ends with 0. With
+    --gpu: whether the GPU kernels are right on this device, and how fast, as a report to paste
+    into an issue; it ends with what those checks give.
     """
+    if gpu:
+        from gemmbench.cli.gpu import print_gpu_reports
+
+        return print_gpu_reports()
     from gemmbench.doctor import examine
 
     check_json_target(json_to)

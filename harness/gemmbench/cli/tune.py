@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gemmbench.cli.listing import print_listings
 from gemmbench.cli.measuring import Asked, measuring_options, what_is_asked
 from gemmbench.cli.options import Seconds, check_json_target
 from gemmbench.cli.run import overrun, verdicts_by_layer, write_json
@@ -69,6 +70,12 @@ READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="Measure each layer's leading configs on the other layers, for 'best --portfolio'.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the spaces and write nothing.")
+@click.option(
+    "--arch",
+    metavar="NAME",
+    help="With --dry-run: what the compiler says of every config on a GPU such as sm_90, which "
+    "need not be there.",
+)
 def tune(
     suites: tuple[str, ...],
     backends: tuple[str, ...],
@@ -98,6 +105,7 @@ def tune(
     plot_axes: str | None,
     portfolio: bool,
     dry_run: bool,
+    arch: str | None,
 ) -> int:
     """Search the tile sizes of each SUITE's layers, and race what is found with the default.
 
@@ -110,6 +118,7 @@ def tune(
 
     check_json_target(json_to)
     check_plot(plot)
+    check_arch(arch, backends, dry_run)
     asked = what_is_asked(
         suites,
         only=only,
@@ -143,6 +152,8 @@ def tune(
         timeout=timeout,
         memory_bytes=asked.memory_bytes,
     )
+    if dry_run and arch:
+        return print_listings(asked, options, arch)
     if dry_run:
         return print_spaces(asked, options)
     axes = checked_axes(plot_axes, plot, asked, options) if plot_axes else None
@@ -156,6 +167,15 @@ def imported(path: Path) -> "list[tuple[dict[str, int | float | str | bool], flo
     recorded = load_recorded(path)
     seconds = [None if time != time else float(time) for time in recorded.seconds]
     return list(zip(recorded.space, seconds, strict=True))
+
+
+def check_arch(arch: str | None, backends: tuple[str, ...], dry_run: bool) -> None:
+    """Raise UsageError if an architecture is named where nothing is compiled for it."""
+    if arch is not None and not (dry_run and backends):
+        raise click.UsageError(
+            f"--arch: got {arch!r}, which only --dry-run reads, for the backends named. "
+            "Add: --dry-run --backend cupy"
+        )
 
 
 def check_plot(plot: Path | None) -> None:

@@ -72,6 +72,7 @@ def trial_to_data(trial: Trial) -> dict[str, Any]:
         "workspace_bytes": trial.workspace_bytes,
         "threads": trial.threads,
         "tuned": contender.tuned,
+        **({"device": dict(trial.device)} if trial.device else {}),
     }
 
 

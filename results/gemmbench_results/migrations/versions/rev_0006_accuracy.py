@@ -1,13 +1,10 @@
-"""Revision 0006: how exact a trial's answer was, and how exact it had to be to win.
-
-Numbers 0003 to 0005 are taken by revisions that are made elsewhere at the same time.
-"""
+"""Revision 0006: how exact a trial's answer was, and how exact it had to be to win."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0006"
-down_revision = "0004"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 
