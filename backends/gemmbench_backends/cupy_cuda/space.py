@@ -45,9 +45,9 @@ def product_space(product: Layout, arch: Architecture) -> SearchSpace:
     default = default_config(product, arch)
     widest = max(product.widest_a, product.widest_b)
     axes = (
-        Axis("bm", BLOCK_SIDES, "pow2", product.m),
-        Axis("bn", BLOCK_SIDES, "pow2", product.n),
-        Axis("bk", DEPTHS, "pow2", product.k),
+        Axis("bm", BLOCK_SIDES, "pow2"),
+        Axis("bn", BLOCK_SIDES, "pow2"),
+        Axis("bk", DEPTHS, "pow2"),
         Axis("tm", (4, 8), "pow2"),
         Axis("tn", (4, 8), "pow2"),
         Axis("wm", (16, 32, 64), "pow2"),
