@@ -19,7 +19,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Skip, with the reason, what cannot run here and what was not asked for."""
     items[:] = [item for item in items if not repeats_for_threads(item)]
     for item in items:
-        if is_of_the_contract(item) and item.callspec.params["name"] not in SMOKE_PROBLEMS:
+        if is_of_the_contract(item) and not in_smoke_set(item):
             item.own_markers.append(pytest.mark.cuda_whole.mark)
             item.keywords["cuda_whole"] = True
     if "cuda_whole" not in (config.getoption("-m") or ""):
@@ -48,6 +48,13 @@ def is_of_the_contract(item: pytest.Item) -> bool:
     """Whether it is a test of the Backend contract on one of its problems, on the stand-in."""
     values = getattr(getattr(item, "callspec", None), "params", {})
     return "cupy_cuda" in item.nodeid and "name" in values and "backend" in values
+
+
+def in_smoke_set(item: pytest.Item) -> bool:
+    """Whether it is short: random configs of the larger problems take seconds each to compile."""
+    name = item.callspec.params["name"]
+    compiles_many = "random_configs" in item.name and name != "linear-batch3"
+    return name in SMOKE_PROBLEMS and not compiles_many
 
 
 def repeats_for_threads(item: pytest.Item) -> bool:
