@@ -11,10 +11,11 @@ from dataclasses import dataclass, field, replace
 from math import exp, log
 from statistics import median
 
-from gemmbench.ranking import rank
+from gemmbench.ranking import may_win, rank
 from gemmbench.stats import PLAINLY_SLOWER, VerdictKind, judge, summarize
 from gemmbench.trial import Trial, TrialState
 
+CERTAINTY: tuple[VerdictKind, ...] = ("winner", "tie", "undecided", "none")  # the surest first
 Exact = tuple[object, ...]  # a contender with its config and the source it was made from
 
 
@@ -103,7 +104,7 @@ def seconds_of(trial: Trial) -> float:
 
 def _takes_part(trial: Trial, weights: str, backend: str | None) -> bool:
     one, complete = trial.contender, trial.state is TrialState.COMPLETE
-    timed = complete and bool(trial.measurement)
+    timed = complete and bool(trial.measurement) and may_win(trial)
     return timed and one.weights == weights and backend in (None, one.backend)
 
 
@@ -122,21 +123,22 @@ def _challenged(
 ) -> Champion:
     """The winner once the contenders of an older race are heard that were in no newer one.
 
-    Where the holder itself ran beside them, that race judges; else only a plain lead is sure.
+    Where the holder itself ran beside them, that race judges, whatever else links the two; else
+    the times at one pace decide, and only a plain lead is sure. Nothing gets surer by it.
     """
     fresh = known.not_yet(timed)
     if not fresh:
         return holder
-    rival = min(fresh, key=seconds_of)
-    lead = known.seconds[exact(holder.trial)] / (pace * seconds_of(rival))
     beside = [trial for trial in timed if exact(trial) == exact(holder.trial)]
+    first = _winner(run, [*beside, *fresh])
     if beside:
-        kind = judge([trial.measurement for trial in (*beside, *fresh)]).kind
+        holds, kind = exact(first.trial) == exact(holder.trial), first.verdict
     else:
-        kind = "winner" if max(lead, 1 / lead) > PLAINLY_SLOWER else "undecided"
-    if lead > 1:
-        return Champion(rival, kind, run, holder.unraced)
-    return replace(holder, verdict=holder.verdict if kind == "winner" else kind)
+        lead = known.seconds[exact(holder.trial)] / (pace * seconds_of(first.trial))
+        holds, sure = lead <= 1, max(lead, 1 / lead) > PLAINLY_SLOWER
+        kind = "undecided" if not sure else "winner" if holds else first.verdict
+    kind = max(holder.verdict, kind, key=CERTAINTY.index)
+    return replace(holder if holds else replace(first, unraced=holder.unraced), verdict=kind)
 
 
 def _labels(trials: Sequence[Trial]) -> list[str]:
