@@ -8,11 +8,10 @@ which is not sure unless they are far apart, and it is said who was not raced.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from math import exp, log
-from statistics import median
 
 from gemmbench.ranking import may_win, rank
-from gemmbench.stats import PLAINLY_SLOWER, VerdictKind, judge, summarize
+from gemmbench.space import config_key
+from gemmbench.stats import PLAINLY_SLOWER, VerdictKind, judge, median_ratio, summarize
 from gemmbench.trial import Trial, TrialState
 
 CERTAINTY: tuple[VerdictKind, ...] = ("winner", "tie", "undecided", "none")  # the surest first
@@ -38,14 +37,13 @@ class Known:
 
     def pace(self, timed: Sequence[Trial]) -> float | None:
         """By what the seconds of another race are multiplied; None where nothing links it."""
-        ratios = [
-            log(self.seconds[exact(trial)] / seconds_of(trial))
-            for trial in timed
-            if exact(trial) in self.seconds
-        ]
         if not self.seconds:
             return 1.0
-        return exp(median(ratios)) if ratios else None
+        return median_ratio(
+            (self.seconds[exact(trial)], seconds_of(trial))
+            for trial in timed
+            if exact(trial) in self.seconds
+        )
 
     def not_yet(self, timed: Sequence[Trial]) -> list[Trial]:
         """Those whose contender no newer race had."""
@@ -93,8 +91,8 @@ def champion(
 def exact(trial: Trial) -> Exact:
     """Equal for trials of the very same code: what may link two races."""
     one = trial.contender
-    config = tuple(sorted(one.config.items()))
-    return one.backend, one.algorithm, one.weights, config, one.environment, trial.source_hash
+    named = (one.backend, one.algorithm, one.weights, one.environment)
+    return *named, config_key(one.config), trial.source_hash
 
 
 def seconds_of(trial: Trial) -> float:

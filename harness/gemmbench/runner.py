@@ -225,7 +225,7 @@ class Runner:
         if space is None:
             return
         missing = [c for c in leaders(own, problems) if c not in known and c in space]
-        links = [dict(space.default)]
+        links: list[Config] = [dict(space.default)]
         links += [c for c in leaders(own, [race.spec.problem])[:1] if c not in links]
         if missing:
             strategy = make_strategy("exhaustive", space, 0)
