@@ -13,12 +13,13 @@ some of them, which then start from what the database of an earlier call holds.
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from gemmbench.machine import available_memory_bytes, detect_machine
 from gemmbench.race import Race
-from gemmbench.runner import Offer, Outcome, Runner, RunOptions
+from gemmbench.runner import Offer, Outcome, Runner, RunOptions, exit_code
 from gemmbench.space import Config
 from gemmbench.stats import compare, summarize
 from gemmbench.suite import Layer, Suite, load_suite, select_layers
@@ -38,7 +39,7 @@ class Terse:
         pass
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("suite")
     parser.add_argument("--backend", default="numba")
@@ -60,9 +61,13 @@ def main() -> None:
             for position, layer in enumerate(suite.layers):
                 runner.watcher.layer(suite.name, layer.name, position, len(suite.layers))
                 print(row(runner, suite, layer, given.seconds, given.more), flush=True)
+        except KeyboardInterrupt:
+            runner.outcome.interrupted = True
         finally:
             runner.close()
-            store.end(runner.outcome.run, 0)
+        code = exit_code(runner.outcome)
+        store.end(runner.outcome.run, code)  # a run that broke down has no end
+    return code
 
 
 def make_runner(store: Store, backend: str, threads: int, seed: int) -> Runner:
@@ -88,17 +93,27 @@ def row(runner: Runner, suite: Suite, layer: Layer, seconds: float, more: float)
         race.spec = replace(race.spec, contenders=tuple(contenders))
         race.limits = replace(race.limits, seconds=RACE_SECONDS)
         race.on_trial = runner.record
-        trials = [t for t in race.run() if t.state is TrialState.COMPLETE]
-    pace = {id(t): summarize(t.measurement).median for t in trials}
-    best = min(trials, key=lambda t: pace[id(t)])
-    default = next(t for t in trials if not t.contender.tuned)
-    found = next((t for t in trials if dict(t.contender.config) == first), default)
-    had = min((default, found), key=lambda t: pace[id(t)])
+        trials = race.run()
     shape = layer.problem.gemm()
     return (
-        f"| {layer.name} | {shape.m}×{shape.k}×{shape.n} | {configs} | "
+        f"| {layer.name} | {shape.m}×{shape.k}×{shape.n} | {configs} | {outcome(trials, first)} |"
+    )
+
+
+def outcome(raced: Sequence[Trial], first: Config | None) -> str:
+    """The cells from the share on, of a race of the default, `first` and perhaps another."""
+    trials = [t for t in raced if t.state is TrialState.COMPLETE and t.measurement]
+    pace = {id(t): summarize(t.measurement).median for t in trials}
+    default = next((t for t in trials if not t.contender.tuned), None)
+    if default is None:
+        failed = next(t for t in raced if not t.contender.tuned)
+        return f"- | | the default was not timed ({failed.state}: {failed.reason}) | 0"
+    best = min(trials, key=lambda t: pace[id(t)])
+    found = next((t for t in trials if dict(t.contender.config) == first), default)
+    had = min((default, found), key=lambda t: pace[id(t)])
+    return (
         f"{pace[id(best)] / pace[id(had)]:.3f} | {doubt(best, had)} | "
-        f"{pace[id(best)] / pace[id(default)]:.3f} | {len(best.measurement.processes())} |"
+        f"{pace[id(best)] / pace[id(default)]:.3f} | {len(best.measurement.processes())}"
     )
 
 
@@ -118,4 +133,4 @@ def doubt(best: Trial, had: Trial) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -8,13 +8,13 @@ which is not sure unless they are far apart, and it is said who was not raced.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from math import exp, log
-from statistics import median
 
-from gemmbench.ranking import rank
-from gemmbench.stats import PLAINLY_SLOWER, VerdictKind, judge, summarize
+from gemmbench.ranking import may_win, rank
+from gemmbench.space import config_key
+from gemmbench.stats import PLAINLY_SLOWER, VerdictKind, judge, median_ratio, summarize
 from gemmbench.trial import Trial, TrialState
 
+CERTAINTY: tuple[VerdictKind, ...] = ("winner", "tie", "undecided", "none")  # the surest first
 Exact = tuple[object, ...]  # a contender with its config and the source it was made from
 
 
@@ -37,14 +37,13 @@ class Known:
 
     def pace(self, timed: Sequence[Trial]) -> float | None:
         """By what the seconds of another race are multiplied; None where nothing links it."""
-        ratios = [
-            log(self.seconds[exact(trial)] / seconds_of(trial))
-            for trial in timed
-            if exact(trial) in self.seconds
-        ]
         if not self.seconds:
             return 1.0
-        return exp(median(ratios)) if ratios else None
+        return median_ratio(
+            (self.seconds[exact(trial)], seconds_of(trial))
+            for trial in timed
+            if exact(trial) in self.seconds
+        )
 
     def not_yet(self, timed: Sequence[Trial]) -> list[Trial]:
         """Those whose contender no newer race had."""
@@ -92,8 +91,8 @@ def champion(
 def exact(trial: Trial) -> Exact:
     """Equal for trials of the very same code: what may link two races."""
     one = trial.contender
-    config = tuple(sorted(one.config.items()))
-    return one.backend, one.algorithm, one.weights, config, one.environment, trial.source_hash
+    named = (one.backend, one.algorithm, one.weights, one.environment)
+    return *named, config_key(one.config), trial.source_hash
 
 
 def seconds_of(trial: Trial) -> float:
@@ -103,7 +102,7 @@ def seconds_of(trial: Trial) -> float:
 
 def _takes_part(trial: Trial, weights: str, backend: str | None) -> bool:
     one, complete = trial.contender, trial.state is TrialState.COMPLETE
-    timed = complete and bool(trial.measurement)
+    timed = complete and bool(trial.measurement) and may_win(trial)
     return timed and one.weights == weights and backend in (None, one.backend)
 
 
@@ -122,21 +121,22 @@ def _challenged(
 ) -> Champion:
     """The winner once the contenders of an older race are heard that were in no newer one.
 
-    Where the holder itself ran beside them, that race judges; else only a plain lead is sure.
+    Where the holder itself ran beside them, that race judges, whatever else links the two; else
+    the times at one pace decide, and only a plain lead is sure. Nothing gets surer by it.
     """
     fresh = known.not_yet(timed)
     if not fresh:
         return holder
-    rival = min(fresh, key=seconds_of)
-    lead = known.seconds[exact(holder.trial)] / (pace * seconds_of(rival))
     beside = [trial for trial in timed if exact(trial) == exact(holder.trial)]
+    first = _winner(run, [*beside, *fresh])
     if beside:
-        kind = judge([trial.measurement for trial in (*beside, *fresh)]).kind
+        holds, kind = exact(first.trial) == exact(holder.trial), first.verdict
     else:
-        kind = "winner" if max(lead, 1 / lead) > PLAINLY_SLOWER else "undecided"
-    if lead > 1:
-        return Champion(rival, kind, run, holder.unraced)
-    return replace(holder, verdict=holder.verdict if kind == "winner" else kind)
+        lead = known.seconds[exact(holder.trial)] / (pace * seconds_of(first.trial))
+        holds, sure = lead <= 1, max(lead, 1 / lead) > PLAINLY_SLOWER
+        kind = "undecided" if not sure else "winner" if holds else first.verdict
+    kind = max(holder.verdict, kind, key=CERTAINTY.index)
+    return replace(holder if holds else replace(first, unraced=holder.unraced), verdict=kind)
 
 
 def _labels(trials: Sequence[Trial]) -> list[str]:

@@ -195,9 +195,12 @@ class Runner:
             if seconds <= 0:
                 return
             self.watcher.layer(suite.name, layer.name, position, len(layers))
+            specs, late = self.options.specs(), time.monotonic() + seconds
             with self.arena(suite, layer, seconds) as race:
-                for spec in self.options.specs():
-                    self.share_leaders(race, spec, problems)
+                for at, spec in enumerate(specs):
+                    left = max(late - time.monotonic(), 0) / (len(specs) - at)
+                    limits = replace(race.limits, seconds=left)
+                    self.share_leaders(replace(race, limits=limits), spec, problems)
 
     def share_leaders(self, race: Race, spec: str, problems: Sequence[Problem]) -> None:
         """Measure with `spec` what leads on any of `problems` and was not measured here yet."""
@@ -222,7 +225,8 @@ class Runner:
         if space is None:
             return
         missing = [c for c in leaders(own, problems) if c not in known and c in space]
-        links = [dict(space.default), *leaders(own, [race.spec.problem])[:1]]
+        links: list[Config] = [dict(space.default)]
+        links += [c for c in leaders(own, [race.spec.problem])[:1] if c not in links]
         if missing:
             strategy = make_strategy("exhaustive", space, 0)
             limits = tuning_limits(race.limits.seconds, race.limits)

@@ -21,6 +21,7 @@ KNOWN_ANSWERS = 2**22  # combinations of a constraint's axes up to which its ans
 
 Value = int | float | str | bool
 Config = Mapping[str, Value]
+ConfigKey = tuple[tuple[str, Value], ...]
 Rows = NDArray[np.int32]  # (configs, axes): the index of each value on its axis
 Columns = Sequence[NDArray[Any]]  # the values of some axes, one array an axis
 AxisKind = Literal["ordered", "pow2", "categorical", "boolean"]
@@ -295,3 +296,8 @@ def space_from_data(data: Mapping[str, Any]) -> SearchSpace:
     axes = tuple(Axis(name, tuple(values), kind) for name, values, kind, *_ in data["axes"])
     listed = np.array(data["valid"], np.int32).reshape(-1, len(axes))
     return SearchSpace(axes, data["default"], listed=listed, left_out=data["rejected"])
+
+
+def config_key(config: Config) -> ConfigKey:
+    """Hashable, and equal for equal configs, whatever the order of their axes."""
+    return tuple(sorted(config.items()))

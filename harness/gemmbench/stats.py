@@ -6,9 +6,10 @@ and Student's t over those gives the interval. With one process the interval is 
 statistic of its blocks and is labelled as such.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import exp, inf, log
+from statistics import median
 from typing import Literal
 
 import numpy as np
@@ -130,6 +131,15 @@ def compare(a: Measurement, b: Measurement) -> Effect | None:
     medians = np.array([np.median(r) for r in ratios])
     middle, low, high = mean_interval(medians, VERDICT_CONFIDENCE)
     return Effect(middle, low, high, len(ratios))
+
+
+def median_ratio(pairs: Iterable[tuple[float, float]]) -> float | None:
+    """The median of ratios, taken as logarithms, of the first of each pair to the second.
+
+    None without pairs.
+    """
+    logs = [log(first / second) for first, second in pairs]
+    return exp(median(logs)) if logs else None
 
 
 def round_ratios(a: Measurement, b: Measurement, process: int) -> NDArray[np.float64]:

@@ -297,8 +297,9 @@ class Store:
         for number in numbers:
             found = [t for t in self.trials(number, problem) if t.purpose == "race"]
             # Twin layers race one after the other: only one of those races is comparable.
-            last = (found[-1].suite, found[-1].layer)
-            yield number, [t for t in found if (t.suite, t.layer) == last]
+            # A backend skipped for a later twin, whose race was cut short, is no race.
+            last = [t for t in found if t.state is TrialState.COMPLETE][-1]
+            yield number, [t for t in found if (t.suite, t.layer) == (last.suite, last.layer)]
 
     def runs(self) -> list[Run]:
         """Every run, oldest first."""

@@ -162,6 +162,39 @@ def test_a_portfolio_serves_all_layers_with_few_configs(tmp_path: Path) -> None:
     assert re.search(r"tile=\d+ unroll=\d+: one \(\d.\d\d\), two \(\d.\d\d\)", second)
 
 
+@pytest.mark.parametrize("format_", ["json", "yaml", "c-header"])
+def test_a_portfolio_in_a_format_it_does_not_have_is_a_usage_error(
+    tmp_path: Path, format_: str
+) -> None:
+    done = call(tmp_path, "best", "tiny.yaml", "--portfolio", "1", "--format", format_)
+    assert done.returncode == 2
+    assert "--portfolio" in done.stderr
+    assert f"got {format_}" in done.stderr
+
+
+def test_a_portfolio_is_of_the_newest_kernel_whichever_layer_it_ran_on() -> None:
+    from types import SimpleNamespace
+
+    from gemmbench.cli.best import portfolio_text
+    from gemmbench.trial import Contender, Evaluation, Trial, TrialState
+    from gemmbench_results.report.winners import Winner
+
+    problem, kernel = Gemm(8, 8, 8), Contender("numba", "gemm", config={"mr": 4})
+    winners = [
+        Winner(name, Trial("s", name, problem, kernel, TrialState.COMPLETE, source_hash=source),
+               "winner", run)
+        for name, source, run in (("one", "new", 2), ("two", "old", 1))
+    ]  # fmt: skip
+    found = [
+        Evaluation(problem, {"mr": mr}, 1.0, source, "m", here=True)
+        for source, mr in (("old", 4), ("new", 6))
+    ]
+    store: Any = SimpleNamespace(evaluations=lambda *given: found)
+    asked: Any = SimpleNamespace(machine=None, protocol=None)
+    layers: Any = [SimpleNamespace(name="one", problem=problem)]
+    assert "mr=6: one" in portfolio_text(store, asked, layers, winners, 1)
+
+
 def test_a_space_file_replaces_the_backends_own(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(
         "axes:\n  tile: {pow2: [4, 8, 16, 32]}\n  unroll: [1, 2]\n"

@@ -396,6 +396,15 @@ def test_the_comparable_races_of_a_problem_come_the_newest_first(store):
     assert races[1][1][0].measurement == COMPLETE.measurement
 
 
+def test_a_race_is_not_hidden_by_what_was_skipped_of_a_twin_before_the_run_was_cut_short(store):
+    run = begin(store)
+    store.record(run, COMPLETE)
+    skipped = replace(COMPLETE, layer="twin", state=TrialState.SKIPPED, measurement=Measurement())
+    store.record(run, skipped)
+    ((_, trials),) = store.races(MACHINE, PROTOCOL, CONV)
+    assert [(trial.layer, trial.state) for trial in trials] == [("conv2", TrialState.COMPLETE)]
+
+
 def test_of_several_tuned_configs_raced_together_the_fastest_is_the_stored_winner(store):
     run = begin(store)
     for mr, seconds in [(4, 3.0), (6, 1.0), (8, 2.0)]:

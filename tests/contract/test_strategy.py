@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from gemmbench.errors import GemmbenchError
-from gemmbench.space import Axis, Config, Constraint, SearchSpace
+from gemmbench.space import Axis, Config, Constraint, SearchSpace, config_key
 from gemmbench.tune.strategies import STRATEGIES, make_strategy
 
 SPACE = SearchSpace(
@@ -46,14 +46,10 @@ def search(
     return asked
 
 
-def key(config: Config) -> tuple[tuple[str, object], ...]:
-    return tuple(sorted(config.items()))
-
-
 @each_strategy
 def test_every_valid_config_is_proposed_exactly_once(name: str) -> None:
     asked = search(name)
-    assert sorted(map(key, asked), key=str) == sorted(map(key, SPACE), key=str)
+    assert sorted(map(config_key, asked), key=str) == sorted(map(config_key, SPACE), key=str)
 
 
 @each_strategy
@@ -106,7 +102,7 @@ def test_what_is_told_without_being_asked_is_not_proposed(name: str) -> None:
         asked.append(config)
         strategy.tell(config, cost(config))
     assert len(asked) + len(known) == SPACE.size()
-    assert not {key(config) for config in asked} & {key(config) for config in known}
+    assert not {config_key(config) for config in asked} & {config_key(config) for config in known}
 
 
 @each_strategy
@@ -145,7 +141,7 @@ def test_several_configs_may_be_asked_for_before_the_first_answer(name: str) -> 
     strategy = make_strategy(name, SPACE, 0)
     asked = [strategy.ask() for _ in range(30)]
     assert None not in asked
-    assert len({key(config) for config in asked if config}) == 30
+    assert len({config_key(config) for config in asked if config}) == 30
 
 
 @pytest.mark.parametrize("name", ["gp", "genetic"])

@@ -1,6 +1,7 @@
 """The winner over races of several days: what links them, and what does not."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from gemmbench.champion import champion
 from gemmbench.measurement import Measurement, Sample
@@ -11,18 +12,20 @@ from gemmbench.trial import Contender, Trial, TrialState
 
 def trial(
     backend: str, pace: float, config: Config | None = None, weights: str = "plain",
-    state: TrialState = TrialState.COMPLETE, source: str = "x",
+    state: TrialState = TrialState.COMPLETE, source: str = "x", peak: float | None = None,
+    spread: float = 0.001,
 ) -> Trial:  # fmt: skip
     samples = tuple(
-        Sample(pace * (1 + 0.001 * (process + round_ % 3)), 1, process, round_)
+        Sample(pace * (1 + spread * (process + round_ % 3)), 1, process, round_)
         for process in range(3)
         for round_ in range(8)
     )
     contender = Contender(backend, "gemm", weights, config or {}, tuned=bool(config))
     problem = Gemm(8, 8, 8)
     return Trial(
-        "s", "l", problem, contender, state, measurement=Measurement(samples), source_hash=source
-    )
+        "s", "l", problem, contender, state, measurement=Measurement(samples), source_hash=source,
+        peak_flops=peak,
+    )  # fmt: skip
 
 
 BOTH = [trial("numba", 1.0), trial("blas", 2.0)]
@@ -59,6 +62,46 @@ def test_a_winner_holds_against_whom_it_beat_before() -> None:
 def test_a_winner_that_was_level_before_is_not_sure() -> None:
     level = [trial("numba", 1.0), trial("blas", 1.002)]
     assert names([trial("numba", 5.0)], level) == ["numba", "tie"]
+
+
+def test_whom_the_holder_raced_is_judged_by_that_race_whatever_others_link() -> None:
+    """By the median pace over both links fft would be at 0.93; beside blas it lost."""
+    today = [trial("blas", 1.0), trial("numba", 1.1)]
+    assert names(today, [trial("blas", 1.0), trial("numba", 1.4), trial("fft", 1.05)]) == [
+        "blas", "winner",
+    ]  # fmt: skip
+    assert names(today, [trial("blas", 1.0), trial("numba", 0.7), trial("fft", 0.9)]) == [
+        "fft", "winner",
+    ]  # fmt: skip
+
+
+def test_an_older_challenge_never_makes_a_verdict_surer() -> None:
+    level = [trial("numba", 1.0), trial("blas", 1.002)]
+    undecided = [trial("numba", 1.0), trial("blas", 1.02, spread=0.1)]
+    assert names(undecided) == ["numba", "undecided"]
+    assert names(undecided, [trial("numba", 1.0), trial("fft", 1.002)]) == ["numba", "undecided"]
+    assert names(level, [trial("numba", 1.0), trial("fft", 0.5)]) == ["fft", "tie"]
+
+
+def test_rivals_that_are_level_with_each_other_give_no_winner() -> None:
+    today = [trial("numba", 2.0), trial("numba", 1.9, {"mr": 4})]
+    assert names(today, [trial("numba", 9.0), trial("blas", 1.0), trial("fft", 1.002)]) == [
+        "blas", "tie",
+    ]  # fmt: skip
+
+
+def test_an_older_rival_above_the_peak_does_not_surely_win() -> None:
+    today = [trial("numba", 2.0), trial("numba", 1.9, {"mr": 4})]
+    assert names(today, [trial("numba", 9.0), trial("blas", 1.0, peak=500.0)])[1] == "undecided"
+    assert names([trial("numba", 2.0)], [trial("numba", 9.0), trial("blas", 1.0, peak=500.0)]) == [
+        "blas", "undecided",
+    ]  # fmt: skip
+
+
+def test_what_is_less_exact_than_was_asked_for_takes_no_part() -> None:
+    inexact = replace(trial("fft", 0.5), error_limit=1e-6, relative_error=1e-3)
+    assert champion([(1, [inexact])], "plain") is None
+    assert names([trial("numba", 1.0)], [trial("numba", 1.0), inexact]) == ["numba", "winner"]
 
 
 def test_races_are_linked_by_what_ran_unchanged_in_both() -> None:

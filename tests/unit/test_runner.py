@@ -275,3 +275,37 @@ def test_leaders_are_tried_on_other_layers_only_while_there_is_time(
     runner.share(layers, [layer.problem for layer in own.layers], time.monotonic() + 1000)
     first, second = given
     assert first <= 500 < second <= 1000, "the first layer gets half, the second what is left"
+
+
+def test_the_time_to_share_leaders_on_a_layer_is_divided_among_its_backends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = suite(Gemm(8, 8, 64))
+    options = replace(tune_options(), backends=planted("Honest", "SearchesSoundTiles"))
+    runner = Runner(options, PROTOCOL, detect_machine(), Memory(), Silent(), Outcome(1))
+    runner.roofs["float32"] = None
+    given: list[float] = []
+    monkeypatch.setattr(
+        Runner,
+        "share_leaders",
+        lambda self, race, spec, problems: given.append(race.limits.seconds),
+    )
+    runner.share([(own, own.layers[0])], [own.layers[0].problem], time.monotonic() + 1000)
+    first, second = given
+    assert first <= 500 < second <= 1000, "the first takes half, the second what is left"
+
+
+def test_a_default_that_leads_is_measured_once_beside_what_leads_elsewhere() -> None:
+    here, there = Gemm(8, 8, 64), Gemm(8, 8, 128)
+    own, memory = suite(here), Memory()
+    runner = Runner(tune_options(), PROTOCOL, detect_machine(), memory, Silent(), Outcome(1))
+    runner.roofs["float32"] = None
+    default, other = {"tile": 8, "unroll": 1}, {"tile": 16, "unroll": 2}
+    with runner.arena(own, own.layers[0], 100.0) as race:
+        (offer,) = runner.offers(race, runner.options.backends[0])
+        memory.stored = [
+            Evaluation(problem, config, 1.0, offer.source_hash, "m", here=True)
+            for problem, config in ((here, default), (there, other))
+        ]
+        runner.visit_leaders(replace(race, roof=None), offer, [here, there])
+    assert [dict(trial.contender.config) for trial in memory.trials] == [default, other]

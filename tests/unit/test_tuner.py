@@ -17,8 +17,9 @@ from gemmbench.race import Limits, Race, RaceSpec
 from gemmbench.reference import Cases
 from gemmbench.space import Axis, Config, Constraint, SearchSpace
 from gemmbench.trial import Contender, Environment, RaceProtocol, Trial, TrialState
+from gemmbench.tune.evidence import Result
 from gemmbench.tune.strategy import FixedOrder
-from gemmbench.tune.tuner import BLOCKS, FINAL_ROUNDS, Result, Tuner, tuning_limits
+from gemmbench.tune.tuner import BLOCKS, FINAL_ROUNDS, Tuner, tuning_limits
 
 MACHINE = Machine("cpu", "generic", (), 2, 32768, 1048576, 0, 2**34, "Linux x86_64")
 PROBLEM = Gemm(4, 5, 6)

@@ -81,6 +81,10 @@ def best(
     unchanged in both races, for times of different days are not comparable; who shares no race
     is named. A winner whose kernel changed since is marked stale.
     """
+    if portfolio is not None and format_ != "table":
+        raise click.UsageError(
+            f"--format: got {format_}; with --portfolio only table is printed. Leave one out."
+        )
     from gemmbench.cli.measuring import what_is_asked
     from gemmbench_results.report import winners as report
     from gemmbench_results.store import open_store
@@ -130,7 +134,8 @@ def portfolio_text(
     from gemmbench.tune.portfolio import choose
     from gemmbench_results.report.portfolio import portfolio_lines
 
-    kernels = {w.trial.contender.label(): w.trial for w in winners if w.trial.contender.config}
+    newest_last = sorted((w for w in winners if w.trial.contender.config), key=lambda w: w.run)
+    kernels = {w.trial.contender.label(): w.trial for w in newest_last}
     problems = list(dict.fromkeys(layer.problem for layer in layers))
     lines = []
     for label, trial in kernels.items():

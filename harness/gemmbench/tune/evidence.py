@@ -22,7 +22,8 @@ RESULTS = 128  # of a source at most: half of them its best
 SEEDS = 5  # configs measured because the sources found them best
 FEWEST = 5  # results that succeeded, below which a source says too little
 
-Source = Sequence[tuple[Config, float | None]]  # configs with their seconds, None if they failed
+Result = tuple[Config, float | None]  # seconds per call; None if it failed or was wrong
+Source = Sequence[Result]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,17 +7,16 @@ to the pace of the newest by the configs that both know, never by anything else.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import exp, log, log2
-from statistics import median
+from math import log2
 
 from gemmbench.problem import Problem
-from gemmbench.space import Config
+from gemmbench.space import ConfigKey, config_key
+from gemmbench.stats import median_ratio
 from gemmbench.trial import Evaluation
-from gemmbench.tune.evidence import Source
+from gemmbench.tune.evidence import Result, Source
 
 TIME_OUTS = 2  # of a config, before it counts as one that hangs: once may be the machine's doing
 
-Result = tuple[Config, float | None]
 Group = tuple[object, ...]
 
 
@@ -86,11 +85,11 @@ def at_one_pace(
     return list(linked.values()), [one for moment in apart for one in moment.values()]
 
 
-def _by_moment(evaluations: Sequence[Evaluation]) -> list[dict[str, Evaluation]]:
+def _by_moment(evaluations: Sequence[Evaluation]) -> list[dict[ConfigKey, Evaluation]]:
     """The evaluations that count by moment and config, oldest moment first."""
-    names = [config_name(one.config) for one in evaluations]
+    names = [config_key(one.config) for one in evaluations]
     hung = Counter(n for n, one in zip(names, evaluations, strict=True) if one.timed_out)
-    moments: dict[str, dict[str, Evaluation]] = {}
+    moments: dict[str, dict[ConfigKey, Evaluation]] = {}
     for name, one in zip(names, evaluations, strict=True):
         moment = moments.setdefault(one.moment, {})
         if not one.timed_out or hung[name] >= TIME_OUTS:
@@ -99,25 +98,19 @@ def _by_moment(evaluations: Sequence[Evaluation]) -> list[dict[str, Evaluation]]
     return list(moments.values())
 
 
-def _pace(newer: dict[str, Evaluation], older: dict[str, Evaluation]) -> float | None:
+def _pace(newer: dict[ConfigKey, Evaluation], older: dict[ConfigKey, Evaluation]) -> float | None:
     """By what the seconds of `older` are multiplied; None where nothing links the two.
 
     Failures need no scale: a moment that holds nothing else is linked to every other.
     """
     timed = {name: one.seconds for name, one in older.items() if one.seconds is not None}
-    ratios = [
-        log(seconds / timed[name])
-        for name, one in newer.items()
-        if name in timed and (seconds := one.seconds) is not None
-    ]
     if not timed or all(one.seconds is None for one in newer.values()):
         return 1.0
-    return exp(median(ratios)) if ratios else None
-
-
-def config_name(config: Config) -> str:
-    """Equal for equal configs, whatever the order of their axes."""
-    return repr(sorted(config.items()))
+    return median_ratio(
+        (seconds, timed[name])
+        for name, one in newer.items()
+        if name in timed and (seconds := one.seconds) is not None
+    )
 
 
 def _results(evaluations: Sequence[Evaluation]) -> tuple[Result, ...]:

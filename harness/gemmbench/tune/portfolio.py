@@ -6,9 +6,9 @@ from itertools import combinations
 from math import comb, exp, inf, log
 
 from gemmbench.problem import Problem
-from gemmbench.space import Config
+from gemmbench.space import Config, ConfigKey, config_key
 from gemmbench.trial import Evaluation
-from gemmbench.tune.memory import at_one_pace, config_name
+from gemmbench.tune.memory import at_one_pace
 
 EXACT = 50_000  # choices up to which all are compared; beyond it one config after another is added
 LEADERS = 3  # of each layer that are worth measuring on the others
@@ -30,11 +30,11 @@ class Portfolio:
 
 def leaders(evaluations: Sequence[Evaluation], problems: Sequence[Problem]) -> list[Config]:
     """The fastest few of each problem, none twice."""
-    found: dict[str, Config] = {}
+    found: dict[ConfigKey, Config] = {}
     for problem in problems:
         timed = [one for one in _on(problem, evaluations) if one.seconds is not None]
         for one in sorted(timed, key=lambda e: e.seconds or inf)[:LEADERS]:
-            found.setdefault(config_name(one.config), one.config)
+            found.setdefault(config_key(one.config), one.config)
     return list(found.values())
 
 
@@ -47,11 +47,11 @@ def choose(
     of its newest. Only configs measured on a problem can serve it. None where a problem was never
     measured.
     """
-    configs: dict[str, Config] = {}
-    logs: dict[str, list[float]] = {}
+    configs: dict[ConfigKey, Config] = {}
+    logs: dict[ConfigKey, list[float]] = {}
     for at, problem in enumerate(problems):
         for one in _on(problem, evaluations):
-            name = config_name(one.config)
+            name = config_key(one.config)
             configs[name] = one.config
             row = logs.setdefault(name, [inf] * len(problems))
             row[at] = inf if one.seconds is None else log(one.seconds)
@@ -74,17 +74,17 @@ def _on(problem: Problem, evaluations: Sequence[Evaluation]) -> list[Evaluation]
     return at_one_pace(own)[0] if own else []
 
 
-def _cheapest(rows: dict[str, list[float]], count: int) -> list[str]:
+def _cheapest(rows: dict[ConfigKey, list[float]], count: int) -> list[ConfigKey]:
     """The names whose rows have the least sum of column minima; infinities are compared first."""
 
-    def cost(names: Iterable[str]) -> tuple[int, float]:
+    def cost(names: Iterable[ConfigKey]) -> tuple[int, float]:
         columns = zip(*(rows[name] for name in names), strict=True)
         least = [min(values) for values in columns]
         return sum(value == inf for value in least), sum(v for v in least if v < inf)
 
     if comb(len(rows), count) <= EXACT:
         return list(min(combinations(rows, count), key=cost))
-    chosen: list[str] = []
+    chosen: list[ConfigKey] = []
     while len(chosen) < count:
         others = [name for name in rows if name not in chosen]
         chosen.append(min(others, key=lambda name: cost([*chosen, name])))

@@ -14,9 +14,10 @@ import numpy as np
 
 from gemmbench.race import Entrant, Heat, Limits, Race
 from gemmbench.ranking import too_inexact
-from gemmbench.space import Config
+from gemmbench.space import Config, ConfigKey, config_key
 from gemmbench.stats import judge
 from gemmbench.trial import FEWEST_EVALUATIONS, Contender, Purpose, Trial, TrialState
+from gemmbench.tune.evidence import Result
 from gemmbench.tune.strategy import Strategy
 
 BLOCKS = 3  # short blocks for a config that is not plainly slow
@@ -30,9 +31,7 @@ LEAST_HANG_SECONDS = 20.0  # the first config may have to compile the driver aro
 LEAST_PATIENCE = 5.0  # a later one starts a worker at most; each hang halves the wait, down to it,
 PATIENCE_EARNED = 0.25  # and each second of a config that passed lengthens it again by so much
 
-Result = tuple[Config, float | None]  # seconds per call; None if it failed or was wrong
-Key = tuple[tuple[str, object], ...]
-Times = Mapping[Key, float | None]
+Times = Mapping[ConfigKey, float | None]
 
 
 @dataclass(slots=True)
@@ -97,16 +96,16 @@ class Tuner:
         if that fails as well, their times say nothing about today.
         """
         default = dict(self.contender.config)
-        then = {key(config): seconds for config, seconds in self.stored}
-        now = {key(default): self.evaluate(heat, default)}
+        then = {config_key(config): seconds for config, seconds in self.stored}
+        now = {config_key(default): self.evaluate(heat, default)}
         scale = ratio(now, then)
         timed = [(seconds, config) for config, seconds in self.stored if seconds is not None]
         if scale is None and timed:
             fastest = min(timed, key=lambda result: result[0])[1]
-            now[key(fastest)] = self.evaluate(heat, fastest)
+            now[config_key(fastest)] = self.evaluate(heat, fastest)
             scale = ratio(now, then)
         for config, seconds in self.stored:
-            if key(config) in now or (scale is None and seconds is not None):
+            if config_key(config) in now or (scale is None and seconds is not None):
                 continue
             scaled = None if seconds is None or scale is None else scale * seconds
             self.strategy.tell(config, scaled)
@@ -202,11 +201,6 @@ def seconds_of(entrant: Entrant) -> float | None:
     """Median seconds per call of an entrant that passed and was timed; else None."""
     calls = entrant.measurement().seconds_per_call()
     return float(np.median(calls)) if len(calls) else None
-
-
-def key(config: Config) -> Key:
-    """Equal for equal configs, whatever the order of their axes."""
-    return tuple(sorted(config.items()))
 
 
 def ratio(now: Times, then: Times) -> float | None:

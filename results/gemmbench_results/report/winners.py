@@ -97,7 +97,7 @@ def winners_header(winners: Sequence[Winner], machine: Machine, suite: str) -> s
 
 
 def _unraced(winners: Sequence[Winner]) -> list[str]:
-    """As 'Never raced beside these winners: blas gemm on conv1.'; nothing where all were."""
+    """A line that names who shares no race with a layer's winner; nothing where all do."""
     pairs = [f"{label} on {winner.layer}" for winner in winners for label in winner.unraced]
     if not pairs:
         return []
