@@ -24,9 +24,10 @@ from gemmbench.check_outcome import (
     check_protocol,
     compare,
 )
-from gemmbench.comparison import GateVerdict
+from gemmbench.comparison import Comparison, GateVerdict
 from gemmbench.control import CONTROL, CONTROL_LAYER, CONTROL_PROBLEM
 from gemmbench.gate import (
+    CONFIRMING_PAIRS,
     LAYER_LEVEL,
     LOOKS,
     Screening,
@@ -61,6 +62,7 @@ class Bout:
     duel: Duel
     thresholds: Thresholds
     found: Screening = field(default_factory=Screening)
+    late: bool = False  # flagged by one of Holm's later steps
 
 
 @dataclass(slots=True)
@@ -99,7 +101,7 @@ class Check:
         self.outcome = CheckOutcome(
             run,
             refusals=[one for one in found if isinstance(one, Refusal)],
-            notes=[event for way in ways for event in way.events],
+            notes=list(dict.fromkeys(event for way in ways for event in way.events)),
         )
         try:
             self.compare(ways)
@@ -139,7 +141,8 @@ class Check:
     def compare(self, ways: Sequence[Way]) -> None:
         """Screen, confirm and judge all ways, with the control measured between them."""
         waiting: list[tuple[int, Bout]] = []
-        with self.control() as control:
+        with self.control() as control, ExitStack() as at_the_end:
+            at_the_end.callback(self.finish_all, waiting)  # also what Ctrl-C left waiting
             for position, way in enumerate(ways):
                 self.watcher.layer(way.suite.name, way.layer.name, position, len(ways))
                 if self.options.resume and self.resume(way):
@@ -152,10 +155,12 @@ class Check:
                 self.suspects.found[position] = bout.found
                 if self.could_be_flagged_late(bout):
                     waiting.append((position, bout))
+                    self.keep(bout, self.provisional(bout))
                 else:
                     self.finish(bout)
-            for position, bout in waiting:
-                self.finish_late(position, bout, ways)
+            while waiting:
+                self.finish_late(*waiting[0], ways)
+                waiting.pop(0)
             if control is not None and self.outcome.comparisons:
                 self.judge_control(control)
 
@@ -194,6 +199,7 @@ class Check:
     def finish_late(self, position: int, bout: Bout, ways: Sequence[Way]) -> None:
         """Judge what had to wait for the others; confirm it first where it is flagged now."""
         if position in set(self.suspects.late([self.thresholds(way) for way in ways])):
+            bout.late = True
             with self.operands(bout.way.layer.problem) as cases:
                 bout.duel.race.cases = cases
                 self.confirm(bout)
@@ -201,23 +207,50 @@ class Check:
                 return
         self.finish(bout)
 
+    def finish_all(self, waiting: Sequence[tuple[int, Bout]]) -> None:
+        """Judge what still waits as it is: nobody knows whether later steps would flag it."""
+        for _, bout in waiting:
+            if not bout.duel.broken:
+                self.conclude(bout, self.provisional(bout))
+
     def finish(self, bout: Bout) -> None:
         """Judge one way and keep it."""
-        way, duel, found = bout.way, bout.duel, bout.found
-        comparison = compare(
-            found,
-            bout.thresholds,
-            self.suspects.level,
-            Labels(way.layer.name, way.label, way.duo.base.label, way.duo.head.label),
-            duel.seconds,
-        )
+        comparison = self.judged(bout)
+        self.keep(bout, comparison)
+        self.conclude(bout, comparison)
+
+    def judged(self, bout: Bout) -> Comparison:
+        """What a way comes to; a suspicion that there was no time to look into is UNDECIDED."""
+        way = bout.way
+        labels = Labels(way.layer.name, way.label, way.duo.base.label, way.duo.head.label)
+        one = compare(bout.found, bout.thresholds, self.suspects.level, labels, bout.duel.seconds)
+        left_open = self.unconfirmed(bout) and one.verdict is not GateVerdict.REGRESSED
+        return replace(one, verdict=GateVerdict.UNDECIDED) if left_open else one
+
+    def unconfirmed(self, bout: Bout) -> bool:
+        """Whether it was flagged, by any step of Holm's, and time was up before more pairs."""
+        level = LAYER_LEVEL if bout.late else self.suspects.level
+        is_flagged = flagged(bout.found, level, bout.thresholds)
+        return is_flagged and len(bout.found.confirming) < CONFIRMING_PAIRS
+
+    def provisional(self, bout: Bout) -> Comparison:
+        """What is known of a way that waits for the others: its pairs, and no verdict."""
+        return replace(self.judged(bout), verdict=GateVerdict.UNDECIDED)
+
+    def keep(self, bout: Bout, comparison: Comparison) -> None:
+        """Record a way; what was recorded of it provisionally is replaced."""
+        way, duel = bout.way, bout.duel
         sides = duel.trials(way.duo.base.shown(way.base), way.duo.head.shown(way.head))
         self.recorder.compared(self.outcome.run, comparison, self.identity(way), *sides)
+
+    def conclude(self, bout: Bout, comparison: Comparison) -> None:
+        """Tell of a way in the outcome."""
         self.outcome.comparisons.append(comparison)
-        self.outcome.values.append(tuple(duel.values))
-        if flagged(found, self.suspects.level, bout.thresholds) and not found.confirming:
+        self.outcome.values.append(tuple(bout.duel.values))
+        if self.unconfirmed(bout):
             self.outcome.notes.append(
-                f"{way.layer.name}, {way.label}: seems slower, but no time was left to confirm it"
+                f"{bout.way.layer.name}, {bout.way.label}: seems slower, but no time was left to "
+                "confirm it"
             )
 
     def refused(self, bout: Bout) -> bool:
@@ -240,6 +273,7 @@ class Check:
             return
         contender = Contender(CONTROL, "gemm")
         duel = self.new_duel(CONTROL_LAYER, CONTROL_PROBLEM, contender, contender)
+        duel.may_go_on = lambda: self.clock() < self.deadline
         with self.operands(CONTROL_PROBLEM) as cases:
             duel.race.cases = cases
             yield duel
@@ -253,7 +287,13 @@ class Check:
         found = look_at(Screening(), [direction * value for value in control.values])
         if flagged(found, LAYER_LEVEL, thresholds):
             found = confirm(found, lambda n: [direction * value for value in control.take(n)])
-        self.outcome.noisy = control.broken or confirmed(found, thresholds)
+        self.outcome.noisy = not control.broken and confirmed(found, thresholds)
+        if control.broken:
+            self.outcome.control_fault = "; ".join(filter(None, (s.reason for s in control.sides)))
+            self.outcome.notes.append(
+                f"the control, a frozen kernel, could not be measured, so no verdict is given: "
+                f"{self.outcome.control_fault.rstrip('.')}"
+            )
         found = Screening(tuple(control.values), found.looks, found.p_slower, found.p_faster)
         one = compare(
             found,
@@ -263,10 +303,11 @@ class Check:
             control.seconds,
         )
         worst = GateVerdict.REGRESSED if self.outcome.noisy else one.verdict
+        worst = GateVerdict.UNDECIDED if control.broken else worst
         self.outcome.control = replace(one, verdict=worst)
         sides = control.trials(*control.race.spec.contenders)
         self.recorder.compared(self.outcome.run, self.outcome.control, "", *sides)
-        if self.outcome.noisy:
+        if self.outcome.noisy or control.broken:
             self.recorder.withdraw(self.outcome.run)
             self.outcome.comparisons = [
                 replace(each, verdict=GateVerdict.UNDECIDED) for each in self.outcome.comparisons
@@ -274,7 +315,8 @@ class Check:
 
     def duel(self, way: Way, left: int) -> Duel:
         """Base and head of a way; it may spend its share of the time that is left."""
-        duel = self.new_duel(way.layer.name, way.layer.problem, way.base, way.head)
+        spec = way.duo.base.spec
+        duel = self.new_duel(way.layer.name, way.layer.problem, way.base, way.head, spec)
         now = self.clock()
         share = now + (self.deadline - now) / left
 
@@ -285,15 +327,20 @@ class Check:
         duel.may_go_on = may_go_on
         return duel
 
-    def new_duel(self, layer: str, problem: Problem, base: Contender, head: Contender) -> Duel:
-        """Base and head on a problem, without their operands."""
+    def new_duel(
+        self, layer: str, problem: Problem, base: Contender, head: Contender, spec: str = ""
+    ) -> Duel:
+        """Base and head on a problem, without their operands.
+
+        `spec` names base as the user did: its place may be a folder that is made anew every time.
+        """
         protocol = check_protocol(self.protocol)
         suite = self.suites[0].name
-        spec = RaceSpec(suite, layer, problem, (base, head), protocol, self.machine)
+        raced = RaceSpec(suite, layer, problem, (base, head), protocol, self.machine)
         cases = Cases(problem, Path(), protocol.fill, protocol.seed)
         limits = Limits(inf, self.options.timeout, self.options.memory_bytes)
-        rng = seeded(protocol.seed, layer, base.backend, base.algorithm, base.weights)
-        race = Race(spec, cases, limits, rng, clock=self.clock, open_link=self.open_link)
+        rng = seeded(protocol.seed, layer, spec or base.backend, base.algorithm, base.weights)
+        race = Race(raced, cases, limits, rng, clock=self.clock, open_link=self.open_link)
         return Duel(race)
 
     @contextmanager
@@ -319,6 +366,7 @@ class Check:
             way.duo.base.shown(way.base),
             way.duo.head.shown(way.head),
             way.identity,
+            *((way.duo.tree,) if way.duo.tree else ()),
             check_protocol(self.protocol),
             self.machine.key(),
             self.thresholds(way),

@@ -7,11 +7,13 @@ from typing import Protocol
 from gemmbench.comparison import Comparison, GateVerdict
 from gemmbench.gate import (
     LOOKS,
+    SPENDING,
     Screening,
     Thresholds,
     confirmed,
     final_reading,
     judge,
+    read,
     smallest_visible,
 )
 from gemmbench.machine import Machine
@@ -46,6 +48,7 @@ class CheckOutcome:
     notes: list[str] = field(default_factory=list)
     control: Comparison | None = None
     noisy: bool = False  # the control "regressed": no verdict is given
+    control_fault: str = ""  # why the control could not be measured: no verdict either
     resumed: int = 0  # comparisons taken over from an interrupted check
     interrupted: bool = False
     seconds: float = 0.0
@@ -92,7 +95,10 @@ class Recorder(Protocol):
     def compared(
         self, run: int, comparison: Comparison, identity: str, base: Trial, head: Trial
     ) -> None:
-        """Keep a comparison with both sides and all their samples, committed at once."""
+        """Keep a comparison with both sides and all their samples, committed at once.
+
+        It replaces an UNDECIDED one of the same identity in the same run.
+        """
 
     def resumed(self, run: int, identity: str) -> Comparison | None:
         """The decided comparison of an interrupted check of the same, now in `run` too."""
@@ -158,7 +164,8 @@ def compare(
         slower=confirmed(found, thresholds),
         faster=found.p_faster <= level,
     )
-    visible = smallest_visible(reading, level, thresholds)
+    screened = read(found.values, SPENDING[max(found.looks - 1, 0)])
+    visible = smallest_visible(screened, level, thresholds)
     return Comparison(
         labels.layer,
         labels.backend,

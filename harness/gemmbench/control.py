@@ -1,7 +1,7 @@
 """The negative control: a frozen kernel that the gate compares with itself in every check.
 
 Both sides are this file in this interpreter, so any difference is the machine's. It must not
-change: what it measures next to a layer is also what later runs are normalised by.
+change: its readings are stored with every check, and say of different days which machine was calm.
 """
 
 import numpy as np

@@ -94,24 +94,41 @@ def read(values: Sequence[float], share: float) -> Reading:
 
 
 def smallest_visible(reading: Reading, level: float, thresholds: Thresholds) -> float:
-    """The smallest slowdown, ln, that this many pairs of this spread flag 9 times in 10."""
-    from scipy.stats import t as student
+    """The smallest slowdown, ln, that this many pairs of this spread call REGRESSED 9 times in 10.
 
+    Screening at `level` and the confirmation, whose `CONFIRMING_PAIRS` spread alike, must both be
+    certain of it, and both of their estimates exceed the least effect. Each may miss half of what
+    may be missed at all, so by Bonferroni's inequality both hit at least `VISIBLE_POWER` often.
+    """
     if reading.pairs < 2:
         return inf if reading.pairs else nan
-    df = reading.pairs - 1
-    quantiles = student.isf(level * reading.share, df) + student.ppf(VISIBLE_POWER, df)
-    return max(log1p(thresholds.min_effect), float(quantiles) * reading.error)
+    counts = log1p(thresholds.min_effect)
+    confirming = reading.error * (reading.pairs / CONFIRMING_PAIRS) ** 0.5
+    return max(
+        _seen(reading.pairs, level * reading.share, reading.error, counts),
+        _seen(CONFIRMING_PAIRS, CONFIRMING_LEVEL, confirming, counts),
+    )
+
+
+def _seen(pairs: int, level: float, error: float, counts: float) -> float:
+    """The effect that is beyond 0 at `level`, and its estimate beyond `counts`, often enough."""
+    from scipy.stats import t as student
+
+    df = pairs - 1
+    often = (1 + VISIBLE_POWER) / 2
+    certain = float(student.isf(level, df)) * error
+    return max(certain, counts) + float(student.ppf(often, df)) * error
 
 
 def judge(reading: Reading, thresholds: Thresholds, *, slower: bool, faster: bool) -> GateVerdict:
     """The verdict, in this order: REGRESSED, IMPROVED, OK, else UNDECIDED.
 
     `slower` and `faster` say on which side of 0 the pairs certainly are (the one-sided bound at
-    the level of the whole procedure), which is not enough: the estimate must count, too.
+    the level of the whole procedure), which is not enough: the estimate must count, too, and no
+    regression is shown with an interval that holds 0.
     """
     counts = log1p(thresholds.min_effect)
-    if slower and reading.estimate > counts:
+    if slower and reading.estimate > counts and reading.low > 0:
         return GateVerdict.REGRESSED
     if faster and reading.estimate < -counts:
         return GateVerdict.IMPROVED
@@ -120,11 +137,9 @@ def judge(reading: Reading, thresholds: Thresholds, *, slower: bool, faster: boo
     return GateVerdict.UNDECIDED
 
 
-def screen(
-    take: TakePairs, level: float, thresholds: Thresholds, start: Screening | None = None
-) -> Screening:
+def screen(take: TakePairs, level: float, thresholds: Thresholds) -> Screening:
     """Look by look until the layer is flagged at `level`, settled, or out of pairs."""
-    found = start or Screening()
+    found = Screening()
     while found.looks < len(LOOKS):
         wanted = LOOKS[found.looks] - len(found.values)
         new = tuple(take(wanted))
@@ -174,18 +189,22 @@ def confirm(found: Screening, take: TakePairs) -> Screening:
     )
 
 
-def confirmed(found: Screening, thresholds: Thresholds, direction: int = 1) -> bool:
+def confirmed(found: Screening, thresholds: Thresholds) -> bool:
     """Whether the new pairs alone say so too: beyond 0 at their level, and enough to count."""
     if len(found.confirming) < 2:
         return False
-    reading = read([direction * value for value in found.confirming], 1.0)
+    reading = read(found.confirming, 1.0)
     return reading.p_slower <= CONFIRMING_LEVEL and reading.estimate > log1p(thresholds.min_effect)
 
 
 def final_reading(found: Screening) -> Reading:
-    """All pairs of a layer together, at the share of the look that ended it."""
+    """All pairs of a layer together, at the share of the look that ended it.
+
+    Any look may have flagged it, each with other pairs in all, so after a confirmation the last
+    share is divided among the looks: the union of all intervals that could be shown is paid for.
+    """
     if found.confirming:
-        return read((*found.values, *found.confirming), SPENDING[-1])
+        return read((*found.values, *found.confirming), SPENDING[-1] / len(LOOKS))
     return read(found.values, SPENDING[max(found.looks - 1, 0)])
 
 

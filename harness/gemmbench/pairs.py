@@ -108,6 +108,7 @@ class Pair:
         self.duel = duel
         self.heat = heat
         self.ratios: list[float] = []
+        self.paces: dict[str, float] = {}  # seconds a call, by lane
         self.spent = 0.0
 
     def run(self) -> float | None:
@@ -162,9 +163,11 @@ class Pair:
         entrant.samples.append(Sample(best, size.calls, self.heat.process, round_))
 
     def size(self) -> SliceSize:
-        """The size that `warm` found; both sides have the same."""
+        """The size of all slices: the faster side's, so that neither side's are too short."""
         if self.duel.size is None:
-            raise RuntimeError("a side is warmed before it is timed")
+            if not self.paces:
+                raise RuntimeError("a side is warmed before it is timed")
+            self.duel.size = slice_size(min(self.paces.values()))
         return self.duel.size
 
     def blocks(self, index: int, size: SliceSize) -> list[float]:
@@ -179,9 +182,9 @@ class Pair:
         return [float(seconds) for seconds in reply["seconds"]]
 
     def warm(self, index: int) -> None:
-        """Call a side until it is warm; the first to be so gives the size of all slices.
+        """Call a side until it is warm, and keep its pace until the size of slices is known.
 
-        From its fastest block, as one that was interrupted would make slices too short.
+        Of its fastest block, as one that was interrupted would make slices too short.
         """
         entrant, spent, calls = self.heat.entrants[index], 0.0, 1
         paces: list[float] = []
@@ -199,7 +202,7 @@ class Pair:
             paces.append(seconds / calls)
             calls = max(calls, min(10 * calls, ceil(LONG_CALL / min(paces))))
         if self.duel.size is None:
-            self.duel.size = slice_size(min(paces))
+            self.paces[entrant.lane] = min(paces)
 
 
 def seeded(*parts: object) -> random.Random:

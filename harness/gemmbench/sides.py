@@ -5,15 +5,18 @@ head would import from the repository is imported from there. Another interprete
 libraries, and is lent this gemmbench where it has none. Another backend is just another spec.
 """
 
+import hashlib
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,6 @@ from gemmbench.backend import Location, locate_backend
 from gemmbench.errors import GemmbenchError
 from gemmbench.trial import Contender, Environment
 
-NO_COMMIT = "0" * 40  # what CI systems name as the commit before a branch's first
 GIT_SECONDS = 120.0
 PROBE_SECONDS = 60.0
 OLDEST_PYTHON = (3, 11)
@@ -53,6 +55,7 @@ class Side:
     located: str  # the spec that leads to this side's code
     environment: Environment = field(default_factory=Environment)
     mark: tuple[tuple[str, str], ...] = ()  # what distinguishes it in the store
+    folder: str = ""  # that its module must be imported from; "" for any
 
     def shown(self, contender: Contender) -> Contender:
         """`contender` of this side as it is stored: no folder that is gone tomorrow."""
@@ -74,6 +77,7 @@ class Duo:
     base: Side
     head: Side
     missing: str = ""
+    tree: str = ""  # of two revisions of one repository: what the working tree holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +116,11 @@ def at_revision(revision: str, specs: Sequence[str]) -> Iterator[Sides]:
     commit = _commit(revision)
     label = revision if commit.startswith(revision) else f"{revision} ({commit[:10]})"
     inside = {spec: _place_in(root, spec) for spec in specs}
+    state = working_tree(root)
     with _worktree(root, commit) as tree:
+        duos = (_duo_at(root, tree, spec, inside[spec], label, commit) for spec in specs)
         yield Sides(
-            tuple(_duo_at(root, tree, spec, inside[spec], label, commit) for spec in specs),
+            tuple(replace(duo, tree=state) for duo in duos),
             (f"base is {label}, checked out in a worktree of its own",),
         )
 
@@ -222,8 +228,13 @@ def _top(location: Location) -> str:
 
 
 def _origin(package: str) -> Path | None:
-    found = importlib.util.find_spec(package)
-    return Path(found.origin).resolve() if found is not None and found.origin else None
+    """Where workers would import `package` from: they look in the working folder last."""
+    found = importlib.util.find_spec(package) or PathFinder.find_spec(package, [str(Path.cwd())])
+    if found is None:
+        return None
+    folders = list(found.submodule_search_locations or ())
+    place = found.origin or (folders[0] if folders else "")  # without __init__.py: its folder
+    return Path(place).resolve() if place else None
 
 
 def _place_in(root: Path, spec: str) -> Path | None:
@@ -248,7 +259,7 @@ def _duo_at(root: Path, tree: Path, spec: str, place: Path | None, label: str, c
     environment = Environment("", (("PYTHONPATH", _import_path(root, tree)),))
     mark = (("GEMMBENCH_REVISION", commit),)
     if place is None:
-        return Duo(Side(label, spec, spec, environment, mark), head)
+        return Duo(Side(label, spec, spec, environment, mark, str(tree)), head)
     located = f"{tree / place}:{locate_backend(spec).attribute}"
     missing = "" if (tree / place).is_file() else f"{place} does not exist at {label}"
     return Duo(Side(label, spec, located, environment, mark), head, missing)
@@ -296,8 +307,28 @@ def _worktree(root: Path, commit: str) -> Iterator[Path]:
             _git(*at, "worktree", "add", "--detach", "--quiet", str(tree), commit)
             yield tree
         finally:
-            _run_git(*at, "worktree", "remove", "--force", str(tree))
-            _run_git(*at, "worktree", "prune")
+            entry = _entry(tree)
+            with suppress(GemmbenchError):  # the error that ends a check goes first
+                _run_git(*at, "worktree", "remove", "--force", str(tree))
+            shutil.rmtree(tree, ignore_errors=True)
+            if entry is not None:
+                shutil.rmtree(entry, ignore_errors=True)
+
+
+def _entry(tree: Path) -> Path | None:
+    """Git's own folder about the worktree `tree`. Not `prune`, which removes those of others."""
+    try:
+        entry = Path((tree / ".git").read_text().removeprefix("gitdir:").strip())
+    except OSError:
+        return None
+    return entry if entry.parent.name == "worktrees" else None
+
+
+def working_tree(root: Path) -> str:
+    """Twelve hex digits of the commit that is checked out and of all changes to tracked files."""
+    changes = _run_git("-C", str(root), "diff", "--binary", "--no-ext-diff", "HEAD").stdout
+    commit = _run_git("-C", str(root), "rev-parse", "--verify", "--quiet", "HEAD").stdout
+    return hashlib.sha256(f"{commit}{changes}".encode(errors="surrogateescape")).hexdigest()[:12]
 
 
 def _git(*arguments: str) -> str:
@@ -314,6 +345,7 @@ def _run_git(*arguments: str) -> subprocess.CompletedProcess[str]:
             ["git", *arguments],  # noqa: S607 - the user's git
             capture_output=True,
             text=True,
+            errors="surrogateescape",
             timeout=GIT_SECONDS,
             check=False,
         )

@@ -6,6 +6,7 @@ By default both sides run the same config, so that "the same tiles got slower" i
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from gemmbench.backend import locate_backend
@@ -143,6 +144,10 @@ def _ways(
             reason = str(reply["unsupported"])
             yield Refusal(layer.name, side.spec, name, TrialState.SKIPPED, reason)
             return
+    elsewhere = _elsewhere(duo.base, replies["base"])
+    if elsewhere:
+        yield Refusal(layer.name, duo.base.spec, "base", TrialState.SKIPPED, elsewhere)
+        return
     pairs = _matched(replies["base"], replies["head"], wanted)
     if not pairs:
         reason = "base and head offer no algorithm in common that was asked for"
@@ -150,6 +155,31 @@ def _ways(
     for base, head in pairs:
         sides = _Offered(replies["base"], base), _Offered(replies["head"], head)
         yield _way(suite, layer, duo, sides, winner, alone=len(pairs) == 1)
+
+
+def _elsewhere(base: Side, reply: dict[str, Any]) -> str:
+    """Why what base imported is not base's code; '' if it is, or an old worker does not say.
+
+    An installed package may stand in for one that the revision lacks: it would be compared with
+    itself, and always pass.
+    """
+    file = reply.get("file", "")
+    if not base.folder or not file or Path(file).is_relative_to(base.folder):
+        return ""
+    return f"at {base.label} there is no such module: what is imported is {file}"
+
+
+def _sources(duo: Duo, replies: tuple[dict[str, Any], dict[str, Any]]) -> Iterator[str]:
+    """What a reader should know of where the code of two revisions is from."""
+    if not duo.tree:
+        return
+    if replies[0]["source_hash"] == replies[1]["source_hash"]:
+        yield (
+            f"{duo.head.spec}: its own source is the same on both sides; only what it imports "
+            "can differ"
+        )
+    if duo.base.folder and not replies[0].get("file"):
+        yield f"{duo.base.spec}: base does not say which file it imported, so that is not checked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +228,7 @@ def _way(
     known = [b if _runs(o, b) else None for o, b in zip(offered, best, strict=True)]
     own = [k if k is not None else s.config for k, s in zip(known, sides, strict=True)]
     label = duo.head.spec if alone else sides[1].label()
-    events: list[str] = []
+    events = list(_sources(duo, (base.reply, head.reply)))
     if duo.base.spec == duo.head.spec:
         events += _changes(f"{layer.name}, {label}", sides, known)
         if _runs(head, own[0]):

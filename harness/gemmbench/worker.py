@@ -83,6 +83,7 @@ class Worker:
             "unsupported": _reason(unsupported),
             "library": library,
             "source_hash": source_hash(self.backend, library),
+            "file": module_file(Location(**location)),
             "offers": offered,
             "declined": {
                 name: _reason(why)
@@ -298,6 +299,13 @@ def copies_for(cold_bytes: int, footprint: int) -> int:
         return 1
     affordable = max(2, COLD_BYTES // footprint)
     return min(COLD_COPIES, affordable, max(2, 1 + -(-cold_bytes // footprint)))
+
+
+def module_file(location: Location) -> str:
+    """The file from which the backend's module was really imported; '' if it has none."""
+    name = location.module
+    found = name if name.endswith(".py") else getattr(sys.modules[name], "__file__", None)
+    return str(Path(found).resolve()) if found else ""
 
 
 def source_hash(backend: Backend, library: str) -> str:

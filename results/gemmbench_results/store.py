@@ -18,6 +18,7 @@ from sqlalchemy import (
     Result,
     Select,
     Table,
+    delete,
     exc,
     func,
     insert,
@@ -132,8 +133,12 @@ class Store:
     def compared(
         self, run: int, comparison: Comparison, identity: str, base: Trial, head: Trial
     ) -> None:
-        """Keep a comparison with both sides and all their samples; committed when this returns."""
+        """Keep a comparison with both sides and all their samples; committed when this returns.
+
+        It replaces an UNDECIDED one of the same identity in the same run, its samples included.
+        """
         with self._database.writing() as connection:
+            _delete_provisional(connection, run, identity)
             values = {
                 "run_id": run,
                 "base_trial_id": _insert_trial(connection, run, base),
@@ -312,10 +317,13 @@ class Store:
             raise GemmbenchError(f"{self.name}: there is no run {number}.")
         return runs[0]
 
-    def latest_run(self) -> Run | None:
-        """The run begun last, by whichever process; None in an empty store."""
-        newest = select(func.max(schema.run.c.id)).scalar_subquery()
-        runs = self._runs(_runs().where(schema.run.c.id == newest))
+    def latest_run(self, purpose: str = "") -> Run | None:
+        """The run begun last that holds a trial of that purpose, "" for any run; None without."""
+        newest = select(func.max(schema.run.c.id))
+        if purpose:
+            own = schema.trial.c
+            newest = select(func.max(own.run_id)).where(own.purpose == purpose)
+        runs = self._runs(_runs().where(schema.run.c.id == newest.scalar_subquery()))
         return runs[0] if runs else None
 
     def trials(self, run: int, problem: Problem | None = None) -> list[Trial]:
@@ -497,6 +505,25 @@ def _id_of(connection: Connection, table: Table, unique: str, values: Mapping[st
             return _insert(connection, table, values)
     except exc.IntegrityError:  # another process was faster
         return int(connection.execute(query).scalar_one())
+
+
+def _delete_provisional(connection: Connection, run: int, identity: str) -> None:
+    """Delete what was kept of a comparison before it was decided. The control has no identity."""
+    own, trial, sample = schema.comparison.c, schema.trial, schema.sample
+    provisional = (
+        own.run_id == run,
+        own.identity == identity,
+        own.identity != "",
+        own.verdict == str(GateVerdict.UNDECIDED),
+    )
+    found = connection.execute(
+        select(own.base_trial_id, own.head_trial_id).where(*provisional)
+    ).all()
+    sides = [number for row in found for number in row]
+    if sides:
+        connection.execute(delete(schema.comparison).where(*provisional))
+        connection.execute(delete(sample).where(sample.c.trial_id.in_(sides)))
+        connection.execute(delete(trial).where(trial.c.id.in_(sides)))
 
 
 def _insert_trial(connection: Connection, run: int, trial: Trial) -> int:

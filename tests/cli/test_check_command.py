@@ -57,7 +57,7 @@ def two(base: str, head: str) -> tuple[str, ...]:
 
 def test_a_check_says_what_it_compared_and_keeps_every_sample(tmp_path: Path) -> None:
     code, data, text = check_json(tmp_path, *two("Honest", "Honest"), *ONE)
-    assert set(data) == {"schema", "comparisons", "verdict"}
+    assert set(data) == {"schema", "comparisons", "verdict", "notes"}
     (one,) = data["comparisons"]
     assert set(one) == KEYS
     assert (one["layer"], one["backend"]) == ("square", planted("Honest"))
@@ -131,6 +131,19 @@ def test_a_kernel_file_is_compared_with_itself_at_a_revision(repository: Path) -
     assert len(listed.stdout.splitlines()) == 1
 
 
+def test_a_base_that_would_import_heads_own_code_is_no_baseline(
+    repository: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editable = tmp_path_factory.mktemp("editable")  # leads to the checkout, like such an install
+    place = f"import sys\nsys.path.append({str(repository)!r})\n"
+    (editable / "sitecustomize.py").write_text(place)
+    monkeypatch.syspath_prepend(str(editable))
+    asked = ("--backend", "mine:MyGemm", *ONE, "--base-rev", "main~1")
+    code, data, text = check_json(repository, *asked)
+    assert (code, data["verdict"], data["comparisons"]) == (0, "NO_BASELINE", [])
+    assert f"what is imported is {repository / 'mine.py'}" in text
+
+
 @pytest.mark.parametrize(("option", "code"), [((), 0), (("--require-baseline",), 4)])
 def test_the_first_run_without_a_base_succeeds_and_says_so(
     repository: Path, option: tuple[str, ...], code: int
@@ -170,14 +183,33 @@ def test_a_check_is_reported_to_github_as_annotations_and_a_summary(
     assert "### gemmbench check: tiny: UNDECIDED" in (tmp_path / "summary.md").read_text()
 
 
+def test_a_wrong_head_is_an_error_at_github_and_in_a_quiet_summary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    asked = ("check", "tiny.yaml", *two("Honest", "DropsLastTerm"), *ONE, "--format", "github")
+    done = gemmbench(tmp_path, *asked, "--quiet")
+    assert (done.returncode, done.stdout) == (5, "")
+    assert "### gemmbench check: tiny: WRONG" in (tmp_path / "summary.md").read_text()
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path))
+    done = gemmbench(tmp_path, *asked, "--json", "gate.json")
+    assert done.returncode == 5
+    assert "cannot be written" in done.stderr
+    assert json.loads((tmp_path / "gate.json").read_text())["verdict"] == "WRONG"
+    done = gemmbench(tmp_path, *asked)
+    assert done.stdout.startswith("::error title=WRONG%3A square")
+
+
 def test_a_check_that_could_not_compare_says_so_in_junit(tmp_path: Path) -> None:
     asked = ("check", "tiny.yaml", *two("Honest", "DropsLastTerm"), *ONE, "--format", "junit")
     done = gemmbench(tmp_path, *asked)
     assert done.returncode == 5
-    notes = ElementTree.fromstring(done.stdout).findtext("testsuite/system-out")  # noqa: S314
-    assert notes is not None
-    assert "Head gives a wrong result." in notes
-    assert "not compared: head wrong" in notes
+    suite = ElementTree.fromstring(done.stdout)[0]  # noqa: S314 - made by the code under test
+    assert suite.get("failures") == "1"
+    assert "Head gives a wrong result." in (suite.findtext("system-out") or "")
+    failure = suite.find("testcase/failure")
+    assert failure is not None
+    assert "not compared: head wrong" in failure.get("message", "")
 
 
 def test_a_self_test_counts_false_alarms(tmp_path: Path) -> None:

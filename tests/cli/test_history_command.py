@@ -99,6 +99,13 @@ def test_every_format_is_exported_to_a_file(db: str, tmp_path: Path, name: str) 
     assert "numba gemm" in target.read_text()
 
 
+def test_the_latest_run_that_raced_is_exported_though_a_check_came_after(db: str) -> None:
+    with open_store(db) as store:
+        raced(store, [(BLAS, 1e-3), (NUMBA, 2e-3)], purpose="check")
+    done = call(export, "--format", "bmf", "--db", db)
+    assert "numba gemm" in done.output, done.exception
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,9 @@ def test_a_search_ends_with_what_was_gained_and_best_prints_it(tmp_path: Path) -
     assert done.returncode == 0, done.stderr
     sentence = r"one: \S+ gemm: .*( beats | tie |undecided|is the best that was found)"
     assert re.search(sentence, done.stdout), done.stdout
+    with closing(sqlite3.connect(tmp_path / "results/gemmbench.db")) as db:
+        ((software,),) = db.execute("SELECT software FROM run").fetchall()
+    assert json.loads(software)
     table = call(tmp_path, "best", "tiny.yaml", "--threads", "1")
     assert table.returncode == 0, table.stderr
     assert [line.split()[0] for line in table.stdout.splitlines()[2:]] == ["one", "two"]

@@ -430,6 +430,28 @@ def test_a_comparison_comes_back_with_both_sides_and_their_samples(store):
     assert found == []  # a side of a comparison is no race
 
 
+def test_a_decided_comparison_replaces_the_undecided_one_of_the_same(store):
+    run = begin(store)
+    undecided = replace(COMPARISON, verdict=GateVerdict.UNDECIDED)
+    store.compared(run, undecided, "", COMPLETE, COMPLETE)
+    store.compared(run, undecided, "abc", COMPLETE, COMPLETE)
+    store.compared(run, undecided, "other", COMPLETE, COMPLETE)
+    store.compared(run, COMPARISON, "abc", COMPLETE, COMPLETE)
+    store.compared(run, COMPARISON, "", COMPLETE, COMPLETE)
+    assert store.comparisons(run) == [undecided, undecided, COMPARISON, COMPARISON]
+    assert store.trials(run) == [COMPLETE] * 8
+
+
+def test_the_latest_run_may_be_asked_for_by_what_it_holds(store):
+    run = begin(store)
+    store.record(run, COMPLETE)
+    check = begin(store)
+    side = replace(COMPLETE, purpose="check")
+    store.compared(check, COMPARISON, "abc", side, side)
+    assert [store.latest_run(purpose).number for purpose in ("", "race")] == [check, run]
+    assert store.latest_run("tune") is None
+
+
 def test_what_is_not_finite_comes_back_as_nan(store):
     run = begin(store)
     nothing = replace(COMPARISON, estimate=math.nan, low=-math.inf, high=math.inf, pairs=0)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from math import isnan
+from math import isnan, log
 from typing import Any
 
 import pytest
@@ -15,7 +15,15 @@ from gemmbench.check_outcome import CheckOptions, CheckOutcome, check_protocol, 
 from gemmbench.comparison import Comparison, GateVerdict
 from gemmbench.control import CONTROL, CONTROL_LAYER, CONTROL_PROBLEM
 from gemmbench.errors import GemmbenchError
-from gemmbench.gate import CONFIRMING_PAIRS, LOOKS, Thresholds
+from gemmbench.gate import (
+    CONFIRMING_PAIRS,
+    FAMILY_LEVEL,
+    LAYER_LEVEL,
+    LOOKS,
+    Thresholds,
+    first_level,
+    screen,
+)
 from gemmbench.link import RequestError, WorkerLostError
 from gemmbench.machine import Machine
 from gemmbench.pairs import Duel
@@ -29,6 +37,7 @@ from gemmbench.ways import Refusal, Wanted
 MACHINE = Machine("cpu", "generic", (), 2, 32768, 1048576, 0, 2**34, "Linux x86_64")
 PROBLEM = Gemm(4, 5, 6)
 SPEC = "made.up:Kernel"
+LATE_SPREAD = 0.0258  # with a mean of 0.02 over 20 pairs: p, over all looks, is 0.008
 FIRST, CONFIRMED = LOOKS[0], LOOKS[0] + CONFIRMING_PAIRS
 
 
@@ -53,6 +62,11 @@ class World:
         self.faults: dict[tuple[str, str], Any] = {}
         self.configs: list[tuple[str, dict[str, Any]]] = []
         self.stop_after: int | None = None
+        self.stop_clock_at: int | None = None  # pairs after which no time is left
+
+    def clock(self) -> float:
+        spent = self.stop_clock_at is not None and self.pairs >= 2 * self.stop_clock_at
+        return 1e9 if spent else self.now
 
     def ask(self, side: Side, problem: Problem) -> dict[str, Any]:
         name = side.label
@@ -189,7 +203,7 @@ def check(
         MACHINE,
         ledger or Ledger(),
         Silent(),
-        clock=lambda: world.now,
+        clock=world.clock,
         open_link=world.open,
         ask=world.ask,
     ).run("gemmbench check")
@@ -458,15 +472,140 @@ def test_each_layer_may_spend_its_share_of_the_budget() -> None:
     assert [FIRST <= one.pairs < LOOKS[-1] for one in outcome.comparisons] == [True, True]
 
 
+TEN = [f"l{i}" for i in range(10)]
+
+
+def late_world() -> World:
+    """Nine layers that are plainly slower, and one whose p only Holm's last step flags."""
+    world = World()
+
+    def slower(pair: int) -> float:
+        at = pair - 9 * CONFIRMED
+        if at < 0:
+            return 1.2
+        return 1.0 + (0.02 + LATE_SPREAD * (-1) ** at if at < LOOKS[-1] else 0.02)
+
+    world.slower = slower
+    return world
+
+
+def test_the_late_layer_is_flagged_by_the_last_step_alone() -> None:
+    world = late_world()
+    values = [log(world.slower(9 * CONFIRMED + at)) for at in range(LOOKS[-1])]
+    found = screen(lambda n: [values.pop(0) for _ in range(n)], first_level(10), Thresholds())
+    assert FAMILY_LEVEL / 10 < found.p_slower < LAYER_LEVEL
+
+
 def test_a_layer_that_only_holms_later_steps_flag_is_confirmed_at_the_end() -> None:
-    world, seen = World(), []
-    pattern = [0.0, 0.012, 0.024, 0.036, 0.048]  # t = 3.4: flagged at the last step's level only
-    world.slower = lambda pair: 1.2 if pair < 9 * CONFIRMED else 1.0 + pattern[pair % 5]
-    names = [f"l{i}" for i in range(10)]
-    outcome = check(world, suites=suite(*names), control=False)
+    outcome = check(late_world(), suites=suite(*TEN), control=False)
     seen = {one.layer: one for one in outcome.comparisons}
-    assert all(seen[name].verdict is GateVerdict.REGRESSED for name in names[:9])
-    assert seen["l9"].pairs > FIRST
+    assert all(seen[name].verdict is GateVerdict.REGRESSED for name in TEN)
+    assert seen["l9"].pairs == LOOKS[-1] + CONFIRMING_PAIRS
+
+
+def test_what_waits_for_holms_later_steps_is_kept_when_it_is_interrupted() -> None:
+    world, ledger = late_world(), Ledger()
+    world.stop_after = 9 * CONFIRMED + LOOKS[-1] + 1  # while l9 is confirmed
+    outcome = check(world, ledger, suite(*TEN), control=False)
+    assert outcome.interrupted
+    for last in (outcome.comparisons[-1], ledger.kept[-1][0]):
+        assert (last.layer, last.verdict) == ("l9", GateVerdict.UNDECIDED)
+        assert last.pairs == LOOKS[-1]
+    assert len(outcome.comparisons) == len(outcome.values) == 10
+
+
+def test_a_late_flag_without_time_to_confirm_is_undecided() -> None:
+    world = late_world()
+    world.stop_clock_at = 9 * CONFIRMED + LOOKS[-1]
+    outcome = check(world, suites=suite(*TEN), control=False, time_budget=1000.0)
+    last = outcome.comparisons[-1]
+    assert (last.layer, last.verdict, last.pairs) == ("l9", GateVerdict.UNDECIDED, LOOKS[-1])
+    assert "no time was left to confirm it" in outcome.notes[-1]
+
+
+def test_a_flag_without_time_to_confirm_is_undecided_though_it_would_pass() -> None:
+    world = World()
+    world.slower = lambda pair: 1.02
+    world.stop_clock_at = FIRST
+    outcome = check(world, control=False, time_budget=1000.0)
+    (one,) = outcome.comparisons
+    assert (one.verdict, one.pairs) == (GateVerdict.UNDECIDED, FIRST)
+    assert one.high < 0.05
+    assert (code(outcome), code(outcome, strict=True)) == (0, 3)
+    assert "no time was left to confirm it" in outcome.notes[0]
+
+
+def test_the_time_budget_bounds_the_control_too() -> None:
+    world = World()
+    outcome = check(world, time_budget=0.001)
+    assert world.control_pairs <= 2
+    assert outcome.control is None or outcome.control.pairs <= 1
+
+
+def test_a_control_that_fails_is_told_and_no_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Check, "control", sided_control)
+    world, ledger = World(), Ledger()
+    opened = world.open
+
+    def dies(method: str, **params: Any) -> dict[str, Any]:
+        raise WorkerLostError("killed by SIGSEGV")
+
+    def broken(location: Location, environment: Environment) -> Worker:
+        worker = opened(location, environment)
+        if worker.is_control:
+            monkeypatch.setattr(worker, "ask", dies)
+        return worker
+
+    monkeypatch.setattr(world, "open", broken)
+    outcome = check(world, ledger)
+    assert (outcome.noisy, outcome.verdict(), ledger.withdrawn) == (False, "UNDECIDED", [1])
+    assert any("could not be measured" in note and "SIGSEGV" in note for note in outcome.notes)
+
+
+def test_the_seed_does_not_depend_on_where_base_lies() -> None:
+    drawn = []
+    for folder in ("one", "two"):
+        world, ledger = World(), Ledger()
+        base = replace(DUO.base, located=f"{folder}.kernel:Kernel")
+        gate = Check(
+            [suite("a")], [replace(DUO, base=base)], CheckOptions(), RaceProtocol(), MACHINE,
+            ledger, Silent(), clock=lambda w=world: w.now, open_link=world.open, ask=world.ask,
+        )  # fmt: skip
+        (way,) = gate.find()
+        assert not isinstance(way, Refusal)
+        drawn.append(gate.duel(way, 1).race.rng.random())
+    assert drawn[0] == drawn[1]
+
+
+def test_another_working_tree_is_another_check() -> None:
+    ledger = Ledger()
+    for tree in ("", "one", "two"):
+        check(World(), ledger, control=False, duo=replace(DUO, tree=tree))
+    assert len({identity for _, identity, _, _ in ledger.kept}) == 3
+
+
+def test_a_base_that_imports_what_is_not_its_own_is_no_baseline() -> None:
+    duo = replace(DUO, base=replace(DUO.base, folder="/base/tree"), tree="abc")
+    world = World()
+    world.replies["base"] = {"file": "/head/made/up.py"}
+    outcome = check(world, duo=duo)
+    (refusal,) = outcome.refusals
+    assert (refusal.side, outcome.verdict()) == ("base", "NO_BASELINE")
+    assert "what is imported is /head/made/up.py" in refusal.reason
+    world = World()
+    world.replies["base"] = {"file": "/base/tree/made/up.py"}
+    assert check(world, duo=duo).notes == []
+    old = check(World(), duo=duo)
+    assert "base does not say which file it imported" in old.notes[0]
+
+
+def test_the_same_source_on_both_sides_of_two_revisions_is_told_once() -> None:
+    world = World()
+    world.replies = {name: {"source_hash": "same"} for name in ("base", "head")}
+    assert check(world).notes == []
+    outcome = check(world, suites=suite("a", "b"), duo=replace(DUO, tree="abc"))
+    assert len(outcome.notes) == 1
+    assert "is the same on both sides" in outcome.notes[0]
 
 
 def test_a_self_test_counts_alarms_coverage_and_what_it_would_see() -> None:

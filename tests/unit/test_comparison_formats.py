@@ -12,17 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_report_table import check_golden
 
-from gemmbench.cli.formats import print_comparisons
+from gemmbench.cli.formats import print_report
 from gemmbench.comparison import Comparison, GateVerdict
-from gemmbench.errors import GemmbenchError
+from gemmbench.trial import TrialState
+from gemmbench.ways import Refusal
 from gemmbench_results.report.comparison_formats import (
     MOST_ANNOTATIONS,
-    comparisons_text,
-    github_annotations,
+    github_log,
     render,
     step_summary,
-    worst,
 )
+from gemmbench_results.report.comparisons import CheckReport, report_text
 from gemmbench_results.report.escape import log_line
 
 COMPARISONS = [
@@ -34,38 +34,84 @@ COMPARISONS = [
     Comparison("fc6", "numba gemm", nan, nan, nan, nan, GateVerdict.UNDECIDED, 0, 0.0),
     Comparison("fc7", "numba gemm", -0.05, -0.06, -0.04, 0.01, GateVerdict.IMPROVED, 10, 3.0),
 ]  # fmt: skip
-NOTES = ["The negative control differs from itself: the machine is too noisy."]
+NOTES = ["Base is main, checked out in a worktree of its own."]
+REFUSALS = [
+    Refusal("conv3", "numba im2col", "head", TrialState.WRONG, "is off by 1"),
+    Refusal("conv4", "numba im2col", "head", TrialState.FAILED, "killed by SIGSEGV"),
+    Refusal("conv5", "numba im2col", "head", TrialState.SKIPPED, "computes gemm only"),
+    Refusal("fc8", "numba gemm", "base", TrialState.SKIPPED, "k.py does not exist at main"),
+]
 ENDINGS = {"table": "txt", "markdown": "md", "json": "json", "junit": "xml", "github": "log"}
+FULL = CheckReport("alexnet", COMPARISONS, "WRONG", REFUSALS, NOTES)
 
 
 @pytest.mark.parametrize("name", ENDINGS)
 def test_each_format_is_as_golden(name):
-    text = render(COMPARISONS, name, suite="alexnet", notes=NOTES)
-    check_golden(f"comparisons.{ENDINGS[name]}", text + "\n")
+    check_golden(f"comparisons.{ENDINGS[name]}", render(FULL, name) + "\n")
 
 
 def test_the_step_summary_is_as_golden():
-    check_golden("step_summary.md", step_summary(COMPARISONS, "alexnet", NOTES))
+    check_golden("step_summary.md", step_summary(FULL))
+
+
+@pytest.mark.parametrize("verdict", ["WRONG", "FAILED", "TOO_NOISY", "NO_BASELINE", "UNDECIDED"])
+def test_the_job_summary_is_headed_by_the_verdict_of_the_suite(verdict):
+    for comparisons in ([], COMPARISONS[:1]):
+        text = step_summary(CheckReport("s", comparisons, verdict))
+        assert text.startswith(f"### gemmbench check: s: {verdict}\n".replace("_", "\\_"))
 
 
 def test_nothing_compared_is_said_in_every_format():
-    assert worst([]) is GateVerdict.OK
-    assert comparisons_text([]) == "Nothing was compared."
-    assert list(github_annotations([], "s")) == ["Nothing was compared."]
-    assert json.loads(render([], "json", suite="s")) == {
-        "schema": 1, "comparisons": [], "verdict": "OK",
+    nothing = CheckReport("s", [], "UNDECIDED")
+    assert report_text(nothing) == "UNDECIDED: Nothing was compared."
+    assert list(github_log(nothing)) == ["UNDECIDED: Nothing was compared."]
+    assert json.loads(render(nothing, "json")) == {
+        "schema": 1, "comparisons": [], "verdict": "UNDECIDED",
     }  # fmt: skip
-    suite = xml(render([], "junit", suite="s"))[0]
+    suite = xml(render(nothing, "junit"))[0]
     assert (suite.get("tests"), suite.get("failures")) == ("0", "0")
 
 
-def test_a_verdict_of_the_whole_suite_goes_before_that_of_its_layers():
-    text = render(COMPARISONS, "json", suite="s", verdict="TOO_NOISY")
-    assert json.loads(text)["verdict"] == "TOO_NOISY"
+@pytest.mark.parametrize(
+    ("side", "state", "level", "element"),
+    [
+        ("head", TrialState.WRONG, "error", "failure"),
+        ("head", TrialState.FAILED, "error", "error"),
+        ("head", TrialState.SKIPPED, "warning", "skipped"),
+        ("base", TrialState.WRONG, "warning", "skipped"),
+        ("base", TrialState.FAILED, "warning", "skipped"),
+        ("base", TrialState.SKIPPED, "warning", "skipped"),
+    ],
+)
+def test_what_was_not_compared_is_as_grave_as_its_side_and_state(side, state, level, element):
+    refused = CheckReport("s", [], "X", [Refusal("fc6", "k", side, state, "why")])
+    assert next(github_log(refused)).startswith(f"::{level} title={state}%3A fc6 (k)::fc6")
+    suite = xml(render(refused, "junit"))[0]
+    names = ("failure", "error", "skipped")
+    assert [child.tag for child in suite[0]] == [element]
+    counts = [suite.get(name) for name in ("failures", "errors", "skipped")]
+    assert counts == ["1" if name == element else "0" for name in names]
+
+
+def test_what_is_only_good_to_know_is_no_annotation():
+    lines = list(github_log(CheckReport("s", COMPARISONS[:1], "OK", (), NOTES * 20)))
+    assert not any(line.startswith("::") for line in lines)
+    assert lines.count(NOTES[0]) == 20
+
+
+def test_too_much_noise_is_one_warning():
+    first, *rest = github_log(CheckReport("s", COMPARISONS[:1], "TOO_NOISY", (), NOTES))
+    assert first.startswith("::warning title=TOO_NOISY%3A s::No verdict: a frozen kernel differs")
+    assert not any(line.startswith("::") for line in rest)
 
 
 def named(layer: str, verdict: GateVerdict = GateVerdict.REGRESSED) -> Comparison:
     return Comparison(layer, layer, 0.1, 0.05, 0.2, 0.02, verdict, 10, 5.0, layer, layer)
+
+
+def single(name: str) -> CheckReport:
+    refusal = Refusal(name, name, "head", TrialState.WRONG, name)
+    return CheckReport(name, [named(name)], "REGRESSED", [refusal], [name])
 
 
 names = st.text(max_size=30) | st.lists(
@@ -80,39 +126,41 @@ def xml(text: str) -> ElementTree.Element:
 
 @given(names)
 def test_no_name_breaks_junit(name):
-    case = xml(render([named(name)], "junit", suite=name))[0][0]
+    case, refused = xml(render(single(name), "junit"))[0][:2]
     assert [child.tag for child in case] == ["failure", "system-out"]
+    assert [child.tag for child in refused] == ["failure"]
     assert case.get("name", "").count("(") >= 1
 
 
 @given(names)
 def test_no_name_adds_a_workflow_command_or_ends_one(name):
-    lines = render([named(name)], "github", suite=name, notes=[name]).split("\n")
-    assert [line.partition(" ")[0] for line in lines[:2]] == ["::warning", "::error"]
-    assert len(lines) == 3
+    lines = render(single(name), "github").split("\n")
+    assert len(lines) == 4
     for line in lines[:2]:
+        assert line.partition(" ")[0] == "::error"
         head, _, message = line[2:].partition("::")
         assert head.count("=") >= 1
         assert "," not in head
         assert not {"\r", "\x1b", "\x00"} & set(head + message)
-    assert not lines[2].lstrip().startswith("::")
-    assert "##[" not in lines[2]
+    for line in lines[2:]:
+        assert not line.lstrip().startswith("::")
+        assert "##[" not in line
 
 
 @given(names)
 def test_no_name_breaks_a_markdown_table_or_becomes_markup(name):
-    lines = comparisons_text([named(name)], format="markdown").split("\n")
+    lines = report_text(single(name), format="markdown").split("\n")
     row = lines[4].replace("\\\\", "").replace("\\|", "")
     assert row.count("|") == lines[2].count("|")
     assert "<" not in row.replace("\\<", "")
     assert "`" not in row.replace("\\`", "")
-    assert len(lines) == 7
+    assert len(lines) == 11
 
 
 @given(names)
 def test_no_name_adds_a_line_to_the_table_or_moves_the_cursor(name):
-    text = comparisons_text([named(name)])
-    assert len(text.splitlines()) == 7
+    text = report_text(single(name))
+    assert len(text.split("\n")) == 11
     assert "\x1b" not in text
 
 
@@ -125,33 +173,43 @@ def test_a_log_line_is_never_a_command():
 
 def test_no_more_annotations_than_github_shows_and_the_last_says_so():
     many = [named(f"l{i}") for i in range(30)] + [named("u", GateVerdict.UNDECIDED)]
-    lines = list(github_annotations(many, "s"))
-    errors = [line for line in lines if line.startswith("::error")]
-    assert len(errors) == MOST_ANNOTATIONS
-    assert errors[-1].endswith("::21 more are in the job summary")
-    assert sum(line.startswith("::warning") for line in lines) == 1
-    exact = list(github_annotations(many[:MOST_ANNOTATIONS], "s"))
+    refusals = [
+        Refusal("w", "k", "base", TrialState.SKIPPED, "none") for _ in range(MOST_ANNOTATIONS)
+    ]
+    lines = list(github_log(CheckReport("s", many, "TOO_NOISY", refusals)))
+    for level, more in (("error", 21), ("warning", 3)):
+        found = [line for line in lines if line.startswith(f"::{level}")]
+        assert len(found) == MOST_ANNOTATIONS
+        assert found[-1].endswith(f"::{more} more are in the job summary")
+    exact = list(github_log(CheckReport("s", many[:MOST_ANNOTATIONS], "REGRESSED")))
     assert len(exact) == MOST_ANNOTATIONS + 1
 
 
 def test_a_test_case_that_reads_junit_agrees():
     junitparser = pytest.importorskip("junitparser", reason="junitparser is not installed")
-    found = junitparser.JUnitXml.fromstring(render(COMPARISONS, "junit", suite="s").encode())
-    (suite,) = found
-    assert (suite.tests, suite.failures, suite.skipped) == (4, 1, 1)
+    (suite,) = junitparser.JUnitXml.fromstring(render(FULL, "junit").encode())
+    assert (suite.tests, suite.failures, suite.errors, suite.skipped) == (8, 2, 1, 3)
     results = [[type(result).__name__ for result in case.result] for case in suite]
-    assert results == [[], ["Failure"], ["Skipped"], []]
+    compared = [[], ["Failure"], ["Skipped"], []]
+    assert results == [*compared, ["Failure"], ["Error"], ["Skipped"], ["Skipped"]]
 
 
 def test_github_output_is_appended_to_the_job_summary(tmp_path, monkeypatch, capsys):
     summary = tmp_path / "summary.md"
     summary.write_text("before\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
-    print_comparisons(COMPARISONS, "github", suite="alexnet")
-    assert summary.read_text() == f"before\n{step_summary(COMPARISONS, 'alexnet')}\n"
+    print_report(FULL, "github")
+    assert summary.read_text() == f"before\n{step_summary(FULL)}\n"
     assert capsys.readouterr().out.startswith("::error ")
-    print_comparisons(COMPARISONS, "table", suite="alexnet")
+    print_report(FULL, "table")
     assert summary.read_text().count("###") == 1
+    capsys.readouterr()
+    print_report(FULL, "github", quiet=True)
+    assert summary.read_text().count("###") == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_a_job_summary_that_cannot_be_written_is_said_and_no_error(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path))
-    with pytest.raises(GemmbenchError, match=r"GITHUB_STEP_SUMMARY: .* cannot be written"):
-        print_comparisons(COMPARISONS, "github", suite="alexnet")
+    print_report(FULL, "github")
+    assert "GITHUB_STEP_SUMMARY" in capsys.readouterr().err

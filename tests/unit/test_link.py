@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gemmbench import control
 from gemmbench.backend import Location
 from gemmbench.errors import GemmbenchError
 from gemmbench.link import Link, RequestError, WorkerLostError, case_data, location_data
@@ -45,6 +46,13 @@ def prepare(link: Link, cases: Cases) -> None:
 def honest() -> Iterator[Link]:
     with connect("Honest") as link:
         yield link
+
+
+def test_a_worker_says_which_file_it_imported(honest: Link) -> None:
+    assert describe(honest)["file"] == PLANTED
+    module = Location("gemmbench.control", "Control")
+    with Link(module, PROBLEM, threads=1, timeout=30.0) as link:
+        assert describe(link)["file"] == str(Path(control.__file__).resolve())
 
 
 def process_state(pid: int) -> str:

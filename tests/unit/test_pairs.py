@@ -124,6 +124,18 @@ def test_both_sides_have_slices_of_the_same_size(tmp_path: Path) -> None:
     assert len(sizes) == 1
 
 
+@pytest.mark.parametrize(("base", "head"), [(0.00003, 0.0003), (0.0003, 0.00003)])
+def test_the_faster_side_has_slices_that_are_long_enough(
+    tmp_path: Path, base: float, head: float
+) -> None:
+    world = World(base, head)
+    duel(world, tmp_path).take(1)
+    for name, method, params in world.log:
+        if method == "time_slice":
+            taken = world.seconds[name] * params["calls"] * params["repeats"]
+            assert taken >= SLICE_SECONDS * 0.999
+
+
 def test_a_pair_measures_for_its_time_and_counts_it(tmp_path: Path) -> None:
     one = duel(World(0.001, 0.001), tmp_path)
     one.take(1)

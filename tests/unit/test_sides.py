@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gemmbench import sides as sides_module
 from gemmbench.errors import GemmbenchError
 from gemmbench.sides import Duo, at_revision, probe, two_backends, with_python
 from gemmbench.trial import Contender, Environment
@@ -65,6 +66,54 @@ def test_the_worktree_is_gone_afterwards_also_after_an_error(repository: Path) -
         raise KeyboardInterrupt
     assert not any(Path(place.rpartition(":")[0]).exists() for place in places)
     assert len(git(repository, "worktree", "list").splitlines()) == 1
+
+
+def test_other_worktrees_of_the_user_are_left_alone(repository: Path, tmp_path: Path) -> None:
+    git(repository, "worktree", "add", "-q", "--detach", str(tmp_path / "tree"))
+    (tmp_path / "tree").rename(tmp_path / "unmounted")
+    with at_revision("HEAD", [SPEC]):
+        pass
+    (tmp_path / "unmounted").rename(tmp_path / "tree")
+    assert git(tmp_path / "tree", "rev-parse", "HEAD") == git(repository, "rev-parse", "HEAD")
+    assert len(git(repository, "worktree", "list").splitlines()) == 2
+
+
+def test_git_that_fails_in_the_end_hides_no_error_and_leaves_no_entry(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = sides_module._run_git
+
+    def hangs(*arguments: str) -> subprocess.CompletedProcess[str]:
+        if "remove" in arguments:
+            raise GemmbenchError("timed out")
+        return real(*arguments)
+
+    monkeypatch.setattr(sides_module, "_run_git", hangs)
+    with pytest.raises(KeyboardInterrupt), at_revision("HEAD", [SPEC]):
+        raise KeyboardInterrupt
+    assert len(git(repository, "worktree", "list").splitlines()) == 1
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_module_of_the_working_folder_is_found_like_by_run(
+    repository: Path, marked: bool
+) -> None:
+    if marked:
+        (repository / "kernels" / "__init__.py").write_text("")
+    with at_revision("HEAD", ["kernels.mine:MyGemm"]) as sides:
+        (duo,) = sides.duos
+        assert duo.base.located == "kernels.mine:MyGemm"
+        assert Path(duo.base.folder, "kernels", "mine.py").is_file()
+
+
+def test_the_working_tree_is_told_by_its_commit_and_its_changes(repository: Path) -> None:
+    found = []
+    for change in (None, KERNEL.format(name="again"), KERNEL.format(name="changed")):
+        if change is not None:
+            (repository / "kernels" / "mine.py").write_text(change)
+        with at_revision("HEAD", [SPEC]) as sides:
+            found.append(sides.duos[0].tree)
+    assert found[0] == found[2] != found[1]
 
 
 def test_hooks_of_the_repository_are_not_run(repository: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gemmbench.cli.checking import checking_options, layers_asked
-from gemmbench.cli.formats import comparison_format_option, print_comparisons
+from gemmbench.cli.formats import comparison_format_option, print_report
 from gemmbench.cli.options import Seconds, check_json_target
 from gemmbench.cli.suite import SuiteName
 from gemmbench.errors import GemmbenchError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gemmbench.cli.measuring import Asked
     from gemmbench.sides import Sides
     from gemmbench_results.report.comparison_formats import ComparisonFormat
+    from gemmbench_results.report.comparisons import CheckReport
 
 SECONDS_A_LAYER = 30.0  # at most, with confirmation, of small layers; for the progress line only
 
@@ -76,8 +77,10 @@ def check(
     Exit codes: 0 fine, 1 a regression, 5 a wrong result, 6 a crash, 130 interrupted.
     """
     from gemmbench.check_outcome import CheckOptions
+    from gemmbench.cli.run import write_json
     from gemmbench.gate import Thresholds
     from gemmbench.ways import Wanted
+    from gemmbench_results.report.comparison_formats import report_data
 
     check_json_target(json_to)
     sides = sides_asked(base_rev, base_python, base_backend, head_backend, backends)
@@ -102,10 +105,11 @@ def check(
         outcome, code = run_check(
             asked, options, found, db, quiet=quiet, strict=strict, require_baseline=require_baseline
         )
-        if not quiet:
-            names = ", ".join(suite.name for suite in asked.suites)
-            print_report(outcome, found, db, format_, names, err=json_to == "-")
-        write_outcome(outcome, db, json_to)
+        report = report_of(outcome, found, ", ".join(suite.name for suite in asked.suites))
+        if json_to:
+            write_json(json_to, report_data(report))  # first: what follows may find no reader
+        print_report(report, format_, quiet=quiet, err=json_to == "-")
+        say_where(outcome, db, quiet=quiet or format_ != "table", err=json_to == "-")
     return code
 
 
@@ -171,55 +175,25 @@ def run_check(
     return outcome, code
 
 
-def print_report(
-    outcome: "CheckOutcome", sides: "Sides", db: str, format_: "ComparisonFormat", suite: str,
-    *, err: bool,
-) -> None:  # fmt: skip
-    """Print what was found in one of the formats, for people with all that they should know."""
-    from gemmbench_results.report.comparisons import SUITE_WORDS
+def report_of(outcome: "CheckOutcome", sides: "Sides", suite: str) -> "CheckReport":
+    """What a reader is told of it, whatever the format."""
+    from gemmbench_results.report.comparisons import CheckReport
 
-    if format_ == "table":
-        click.echo(text_report(outcome, sides, db), err=err)
-        return
-    verdict = outcome.verdict()
-    notes = [SUITE_WORDS[verdict]] if verdict in SUITE_WORDS else []
-    notes += [*refusals(outcome), *reader_notes(outcome, sides)]
-    print_comparisons(
-        outcome.comparisons, format_, suite=suite, verdict=verdict, notes=notes, err=err
-    )
+    notes = reader_notes(outcome, sides)
+    return CheckReport(suite, outcome.comparisons, outcome.verdict(), outcome.refusals, notes)
 
 
-def write_outcome(outcome: "CheckOutcome", db: str, json_to: str | None) -> None:
-    """Write JSON where asked, and say how to go on with what was interrupted."""
-    from gemmbench.cli.run import write_json
-    from gemmbench_results.report.comparison_formats import comparisons_data
-
-    if json_to:
-        write_json(json_to, comparisons_data(outcome.comparisons, outcome.verdict()))
+def say_where(outcome: "CheckOutcome", db: str, *, quiet: bool, err: bool) -> None:
+    """Say where the samples are, and how to go on with what was interrupted."""
+    if not quiet:
+        click.echo(
+            f"\nIt took {outcome.seconds:.0f} s; every sample is in {db} (run {outcome.run}).",
+            err=err,
+        )
     if outcome.interrupted:
         click.echo(
             f"gemmbench: interrupted; what was decided is in {db}: go on with --resume", err=True
         )
-
-
-def text_report(outcome: "CheckOutcome", sides: "Sides", db: str) -> str:
-    """The summary, the table, what could not be compared, and what else a reader should know."""
-    from gemmbench_results.report.comparisons import comparison_table, summary
-
-    parts = [summary(outcome.verdict(), outcome.comparisons)]
-    parts.append(comparison_table(outcome.comparisons))
-    parts += [*refusals(outcome), *reader_notes(outcome, sides)]
-    parts.append(f"It took {outcome.seconds:.0f} s; every sample is in {db} (run {outcome.run}).")
-    return "\n\n".join(part for part in parts if part)
-
-
-def refusals(outcome: "CheckOutcome") -> list[str]:
-    """A sentence for every layer that could not be compared."""
-    return [
-        f"{one.layer}, {one.backend}: not compared: {one.side} {str(one.state).lower()}: "
-        f"{one.reason.rstrip('.')}."
-        for one in outcome.refusals
-    ]
 
 
 def reader_notes(outcome: "CheckOutcome", sides: "Sides") -> list[str]:

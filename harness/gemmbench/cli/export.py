@@ -35,7 +35,10 @@ FORMATS = {
     help="; ".join(f"{name}: {what}" for name, what in FORMATS.items()) + ".",
 )
 @click.option(
-    "--run", "number", type=click.IntRange(min=1), help="Run to export. [default: the latest]"
+    "--run",
+    "number",
+    type=click.IntRange(min=1),
+    help="Run to export. [default: the latest with a race, or a search]",
 )
 @click.option("--suite", metavar="NAME", help="Only this suite, where there are several.")
 @click.option("--layer", metavar="NAME", help="Only this layer, where there are several.")
@@ -75,13 +78,19 @@ def export(
         if format_.startswith("otava"):
             text = otava_text(store, format_, number, asked)
         else:
-            run = store.run(number) if number is not None else store.latest_run()
+            purpose = "tune" if format_ == "kernel-tuner" else "race"
+            run = store.run(number) if number is not None else newest(store, purpose)
             if run is None:
                 raise GemmbenchError(f"{store.name}: holds no run yet. Run 'gemmbench run SUITE'.")
             text = run_text(run, store.trials(run.number), format_, asked)
     with click.open_file(output, "w", encoding="utf-8") as file:
         file.write(text)
     return 0
+
+
+def newest(store: "Store", purpose: str) -> "Run | None":
+    """The latest run that has something to export; else the latest, to say what it lacks."""
+    return store.latest_run(purpose) or store.latest_run()
 
 
 Asked = tuple[str | None, str | None, str | None]  # suite, layer, contender; None: any

@@ -1,18 +1,16 @@
 """`--format` of the commands that compare, and where each format is written."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from gemmbench.cli.options import Command
-from gemmbench.errors import GemmbenchError
 
 if TYPE_CHECKING:
-    from gemmbench.comparison import Comparison
     from gemmbench_results.report.comparison_formats import ComparisonFormat
+    from gemmbench_results.report.comparisons import CheckReport
 
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"  # the file that GitHub shows on the page of a job
 
@@ -31,29 +29,25 @@ def comparison_format_option(command: Command) -> Command:
     return option(command)
 
 
-def print_comparisons(
-    comparisons: "Sequence[Comparison]",
-    format_: "ComparisonFormat",
-    *,
-    suite: str,
-    verdict: str = "",
-    notes: Sequence[str] = (),
-    err: bool = False,
+def print_report(
+    report: "CheckReport", format_: "ComparisonFormat", *, quiet: bool = False, err: bool = False
 ) -> None:
-    """Print the comparisons; with 'github', append them to the job summary too.
+    """Print the report, unless `quiet`; with 'github', append it to the job summary in any case.
 
-    Raises GemmbenchError where the summary's file cannot be written.
+    A summary that cannot be written is said on stderr: what was measured must not be lost for it.
     """
     from gemmbench_results.report.comparison_formats import render, step_summary
 
-    click.echo(render(comparisons, format_, suite=suite, verdict=verdict, notes=notes), err=err)
+    if not quiet:
+        click.echo(render(report, format_), err=err)
     place = os.environ.get(STEP_SUMMARY)
     if format_ == "github" and place:
         try:
             with Path(place).open("a", encoding="utf-8") as file:
-                file.write(f"{step_summary(comparisons, suite, notes)}\n")
+                file.write(f"{step_summary(report)}\n")
         except OSError as error:
-            raise GemmbenchError(
-                f"{STEP_SUMMARY}: {place!r} cannot be written: {error.strerror}. Unset it, or use "
-                "--format markdown."
-            ) from error
+            click.echo(
+                f"gemmbench: {STEP_SUMMARY}: {place!r} cannot be written: {error.strerror}. "
+                "Unset it, or use --format markdown.",
+                err=True,
+            )

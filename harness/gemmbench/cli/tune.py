@@ -202,6 +202,7 @@ def tune_and_print(
     """Search, race, print what was gained, draw it; the exit code."""
     from gemmbench.cli.progress import ProgressLine
     from gemmbench.runner import budget_seconds, exit_code, run_suites
+    from gemmbench.software import detect_software
     from gemmbench_results.report.as_json import run_json, run_to_data
     from gemmbench_results.store import open_store
 
@@ -209,8 +210,9 @@ def tune_and_print(
     with open_store(db) as store:
         with ProgressLine(budget_seconds(asked.suites, options), quiet=quiet) as line:
             outcome = run_suites(
-                asked.suites, options, asked.protocol, asked.machine, store, line, command
-            )
+                asked.suites, options, asked.protocol, asked.machine, store, line, command,
+                detect_software(),
+            )  # fmt: skip
         if not quiet:
             text = report(asked.suites, outcome, store.name)
             click.echo(f"{text}{overrun(asked.suites, options, outcome)}", err=json_to == "-")

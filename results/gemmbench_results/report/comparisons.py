@@ -1,21 +1,40 @@
-"""What a check found, as a table and a summary in one sentence."""
+"""What a check found, in words and as a table: for a terminal, or as Markdown."""
 
-import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
 
 from tabulate import tabulate
 
 from gemmbench.aa import Visible
 from gemmbench.comparison import Comparison, GateVerdict
+from gemmbench.ways import Refusal
+from gemmbench_results.report.escape import markdown_cell, one_line
+from gemmbench_results.report.table import STYLES, Format
 
-SEVERITY = list(GateVerdict)
-HEADERS = ("layer", "backend", "head / base", "95 % interval", "would see", "pairs", "verdict")
+NOT_MEASURED = "not measured"
+COLUMNS = {
+    "layer": "left",
+    "backend": "left",
+    "change": "right",
+    "95 % interval": "left",
+    "verdict": "left",
+    "would see": "right",
+    "pairs": "right",
+    "seconds": "right",
+}
+FOOTNOTE = (
+    "change: head against base, + is slower; would see: the smallest slowdown that these pairs "
+    "call a regression 9 times in 10; pairs: of fresh processes"
+)
 WORDS = {
     GateVerdict.REGRESSED: "slower",
     GateVerdict.UNDECIDED: "undecided",
     GateVerdict.IMPROVED: "faster",
     GateVerdict.OK: "no slower than allowed",
 }
+NAMED = (GateVerdict.REGRESSED, GateVerdict.IMPROVED)  # with their layers, up to
+MOST_NAMED = 3
 SUITE_WORDS = {
     "TOO_NOISY": "No verdict: a frozen kernel differs from itself, so the machine is too noisy. "
     "Try again when less runs on it.",
@@ -25,36 +44,106 @@ SUITE_WORDS = {
 }
 
 
-def comparison_table(comparisons: Sequence[Comparison]) -> str:
-    """One line a comparison, the worst first; '' without any."""
-    if not comparisons:
-        return ""
-    by_severity = sorted(comparisons, key=lambda one: (SEVERITY.index(one.verdict), -_or_0(one)))
-    rows = [
-        (
-            one.layer,
-            one.backend,
-            percent(one.estimate),
-            f"{percent(one.low)} … {percent(one.high)}" if one.pairs > 1 else "?",
-            f"≥ {percent(one.smallest_visible, sign=False)}" if one.pairs > 1 else "nothing",
-            one.pairs,
-            one.verdict,
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What a reader is told of one check, whatever the format.
+
+    `notes` are sentences that are good to know; nothing in them is a reason to act.
+    """
+
+    suite: str
+    comparisons: Sequence[Comparison]
+    verdict: str  # of the whole, such as TOO_NOISY, which no layer has
+    refusals: Sequence[Refusal] = ()
+    notes: Sequence[str] = ()
+
+
+def report_text(report: CheckReport, *, format: Format = "table") -> str:  # noqa: A002
+    """A sentence, a table with the worst first, what was not compared, and the notes."""
+    escape = markdown_cell if format == "markdown" else one_line
+    parts = [escape(headline(report))]
+    if report.comparisons:
+        rows = [[escape(cell) for cell in _row(one)] for one in by_severity(report.comparisons)]
+        table = tabulate(
+            rows,
+            headers=list(COLUMNS),
+            tablefmt=STYLES[format],
+            disable_numparse=True,
+            colalign=list(COLUMNS.values()),
         )
-        for one in by_severity
-    ]
-    return tabulate(rows, HEADERS, disable_numparse=True)
+        parts += ["\n".join(line.rstrip() for line in table.splitlines()), FOOTNOTE]
+    parts += [escape(refusal_sentence(one)) for one in report.refusals]
+    parts += [escape(note) for note in report.notes]
+    return "\n\n".join(parts)
 
 
-def summary(verdict: str, comparisons: Sequence[Comparison]) -> str:
-    """What all of it comes to, in one sentence or two."""
-    if verdict in SUITE_WORDS:
-        return SUITE_WORDS[verdict]
-    counts = []
-    for kind in SEVERITY:
-        number = sum(one.verdict is kind for one in comparisons)
-        if number:
-            counts.append(f"{number} {WORDS[kind]}")
-    return f"{verdict}: of {len(comparisons)} comparisons {', '.join(counts)}."
+def headline(report: CheckReport) -> str:
+    """As 'REGRESSED: 1 of 8 slower: conv2 (numba) +6.2 %; 7 no slower than allowed.'."""
+    words = [SUITE_WORDS.get(report.verdict, ""), summary_sentence(report.comparisons)]
+    if not report.comparisons and words[0]:
+        words.pop()
+    return f"{report.verdict}: {' '.join(filter(None, words))}"
+
+
+def by_severity(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The worst verdicts first, and among equals the largest change; unmeasured ones last."""
+    order = list(GateVerdict)
+
+    def severity(one: Comparison) -> tuple[int, float]:
+        size = abs(one.estimate) if isfinite(one.estimate) else -1.0
+        return order.index(one.verdict), -size
+
+    return sorted(comparisons, key=severity)
+
+
+def summary_sentence(comparisons: Sequence[Comparison]) -> str:
+    """As '1 of 8 slower: conv2 (numba) +6.2 %; 1 undecided; 6 no slower than allowed.'."""
+    if not comparisons:
+        return "Nothing was compared."
+    clauses: list[str] = []
+    for verdict in GateVerdict:
+        found = [one for one in by_severity(comparisons) if one.verdict is verdict]
+        if not found:
+            continue
+        count = f"{len(found)} of {len(comparisons)}" if not clauses else str(len(found))
+        named = [f"{one.layer} ({one.backend}) {change_text(one)}" for one in found[:MOST_NAMED]]
+        more = [f"{len(found) - MOST_NAMED} more"] if len(found) > MOST_NAMED else []
+        names = f": {', '.join(named + more)}" if verdict in NAMED else ""
+        clauses.append(f"{count} {WORDS[verdict]}{names}")
+    return f"{'; '.join(clauses)}."
+
+
+def refusal_sentence(one: Refusal) -> str:
+    """As 'fc6, numba: not compared: head wrong: is off by 1.'."""
+    state = str(one.state).lower()
+    reason = one.reason.rstrip(".")
+    return f"{one.layer}, {one.backend}: not compared: {one.side} {state}: {reason}."
+
+
+def sentence(one: Comparison) -> str:
+    """'+6.2 % [+4.9, +7.5], main → work, 10 process pairs; would see 1.9 %'."""
+    if not measured(one):
+        return f"{NOT_MEASURED} in time, {one.base} → {one.head}"
+    return (
+        f"{change_text(one)} {interval_text(one)}, {one.base} → {one.head}, "
+        f"{one.pairs} process pairs; would see {percent(one.smallest_visible, sign=False)}"
+    )
+
+
+def change_text(one: Comparison) -> str:
+    """'+6.2 %': how much slower the head is."""
+    return percent(one.estimate) if isfinite(one.estimate) else NOT_MEASURED
+
+
+def interval_text(one: Comparison) -> str:
+    """'[+4.9, +7.5]' in percent; an end that is not known is '?'."""
+    ends = (f"{100 * end:+.1f}" if isfinite(end) else "?" for end in (one.low, one.high))
+    return f"[{', '.join(ends)}]"
+
+
+def measured(one: Comparison) -> bool:
+    """Whether there is anything to say of its time."""
+    return one.pairs > 0 and isfinite(one.estimate)
 
 
 def visible_table(layers: Sequence[Visible]) -> str:
@@ -65,8 +154,8 @@ def visible_table(layers: Sequence[Visible]) -> str:
     headers = ["layer", "backend", "spread of pairs", *(f"sees in {b:g} s" for b in budgets)]
     rows = [
         [
-            one.layer,
-            one.backend,
+            one_line(one.layer),
+            one_line(one.backend),
             percent(one.spread, sign=False),
             *(f"≥ {percent(one.by_budget[b], sign=False)}" for b in budgets),
         ]
@@ -77,10 +166,20 @@ def visible_table(layers: Sequence[Visible]) -> str:
 
 def percent(effect: float, *, sign: bool = True) -> str:
     """'+4.2 %' of 0.042; '?' of what is not finite."""
-    if not math.isfinite(effect):
+    if not isfinite(effect):
         return "?"
     return f"{100 * effect:{'+' if sign else ''}.1f} %"
 
 
-def _or_0(one: Comparison) -> float:
-    return one.estimate if math.isfinite(one.estimate) else 0.0
+def _row(one: Comparison) -> list[str]:
+    there = measured(one)
+    return [
+        one.layer,
+        one.backend,
+        change_text(one),
+        interval_text(one) if there else "",
+        str(one.verdict),
+        percent(one.smallest_visible, sign=False) if there else "",
+        str(one.pairs),
+        f"{one.seconds_measured:.1f}",
+    ]
