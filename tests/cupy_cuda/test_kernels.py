@@ -159,6 +159,16 @@ def test_im2col_writes_out_every_column(name: str) -> None:
     np.testing.assert_array_equal(out, answer_of(problem, {"x": x, "w": w}))
 
 
+def test_im2col_counts_beyond_32_bits() -> None:
+    """64 channels of 2048², 3 × 3: the first columns are padding, so that no image is needed."""
+    problem = Conv2d(1, 64, 2048, 2048, 64, (3, 3), pad=(1, 1))
+    columns = aligned(np.full(64, np.nan, np.float32))
+    built = kernel(source("image"), options(image_macros(problem)), "sm_90", "im2col")
+    with pytest.raises(PtxError, match="element 64 of 64"):  # it goes on, where there is no room
+        built.launch((1, 1, 1), (64, 1, 1), (aligned(columns), columns, np.int32(1)))
+    assert (columns == 0).all()
+
+
 def test_products_in_one_launch_share_their_filters() -> None:
     product = Layout(8, 12, 20, True, False, 20, 12, 12, 6, 2, 160, 240, 96)
     a, b = integers((2, 8, 20), 0), integers((6, 20, 12), 1)
