@@ -394,7 +394,7 @@ class Heat:
         return self.descriptions[key]
 
     def ask_descriptions(self, key: LinkKey, entrant: Entrant) -> dict[str, Any]:
-        """The reply of its own worker, or of the one that drives its device, which it then joins."""
+        """The reply of its own worker, or of the one that drives its device, which it joins."""
         own = self.links[key]
         description = self.ask_description(own, entrant)
         device = str(description.get("device") or "")

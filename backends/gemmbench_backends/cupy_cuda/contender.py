@@ -40,7 +40,7 @@ class Work:
     steps: tuple[tuple[str, Callable[[], object]], ...]
     workspace_bytes: int
     flops: int  # that it executes
-    launches: int = 1  # that it queues, at least one a step: for how long the clock holds the device
+    launches: int = 1  # that it queues; at least one a step is reckoned with
 
 
 class DeviceClock:

@@ -52,7 +52,8 @@ def diagnose() -> str:
     lines += ["", "| config | registers compiled / on the device | blocks an SM |", "|---|---|---|"]
     lines += _rows(_registers)
     lines += ["", "| problem | algorithm | result |", "|---|---|---|", *_rows(_checks)]
-    lines += ["", "| m×k×n | kernel µs | cuBLAS µs | of cuBLAS |", "|---|---|---|---|", *_rows(_times)]
+    lines += ["", "| m×k×n | kernel µs | cuBLAS µs | of cuBLAS |", "|---|---|---|---|"]
+    lines += _rows(_times)
     lines += ["", f"Defaults, not tuned; cuBLAS in {cublas_math()}; median of "
               f"{ROUNDS} blocks of {CALLS} launches, caches warm."]  # fmt: skip
     return "\n".join(lines)
@@ -126,7 +127,7 @@ def _raced(problem: Gemm) -> str:
     return f"{own * 1e6:.1f} | {other * 1e6:.1f} | {other / own:.0%}"
 
 
-def _row(name: object, measure: Callable[[], str]) -> str:
+def _row(name: object, measure: Any) -> str:
     """A row of a table; what goes wrong stands in it."""
     label = f"{name.bm}×{name.bn}×{name.bk}" if isinstance(name, Tiles) else str(name)
     return f"| {label} | {_told(measure)} |"
@@ -135,7 +136,12 @@ def _row(name: object, measure: Callable[[], str]) -> str:
 def _rows(table: Callable[[], Iterable[str]]) -> list[str]:
     """The rows of a table, as far as they go; the last one says why there are no more."""
     rows: list[str] = []
-    last = _told(lambda: rows.extend(table()) or "")
+
+    def fill() -> str:
+        rows.extend(table())
+        return ""
+
+    last = _told(fill)
     return [*rows, f"| {last} |"] if last else rows
 
 

@@ -30,12 +30,14 @@ class CuBlas:
         """None for what fits in memory; a convolution in float32, as im2col is."""
         if isinstance(problem, Conv2d) and problem.dtype != "float32":
             return f"im2col on the device is float32, not {problem.dtype}"
-        columns = problem.batch * problem.im2col_bytes() if isinstance(problem, Conv2d) else 0
-        if columns and problem.batch * problem.groups > MOST_IN_GRID:
-            return (
-                f"im2col lowers {problem.batch * problem.groups} images and groups at once, a "
-                f"launch counts {MOST_IN_GRID}. Use a smaller --batch"
-            )
+        columns = 0
+        if isinstance(problem, Conv2d) and problem.im2col_bytes():
+            columns, parts = problem.batch * problem.im2col_bytes(), problem.batch * problem.groups
+            if parts > MOST_IN_GRID:
+                return (
+                    f"im2col lowers {parts} images and groups at once, a launch counts "
+                    f"{MOST_IN_GRID}. Use a smaller --batch"
+                )
         return too_little_memory(problem.minimal_bytes() + columns)
 
     def algorithms(self, problem: Problem) -> Mapping[str, Sequence[str]]:
