@@ -35,7 +35,7 @@ class DeviceClock(Protocol):
     """Times calls that a device runs by itself while the host goes on."""
 
     def start(self, launches: int) -> None:
-        """Begin; about `launches` calls are about to be queued."""
+        """Begin; about `launches` kernels are about to be queued."""
 
     def stop(self) -> float:
         """Seconds between `start` and the end of what was queued since. Waits for it."""
@@ -49,7 +49,8 @@ class Prepared(Protocol):
 
     Optional attributes: `synchronize()` waits for a device; `workspace_bytes: int` is memory
     beyond operands and output; `stages: Mapping[str, Callable[[], None]]` are the parts of one
-    call in order, each callable alone; `flops: int` are the operations the algorithm itself
+    call in order, each callable alone; `launches: int`, how many kernels a call queues on a device
+    about, 1 if it does not say; `flops: int` are the operations the algorithm itself
     executes, where they differ from the direct method's; `error_growth: float`, how many times a
     transform amplifies rounding errors, by its own matrices (see reference.py). On a
     device: `load()` copies the operands there, is called whenever they changed, and is not timed;
@@ -103,6 +104,11 @@ class Location:
     module: str  # dotted name, or the path of a .py file
     attribute: str
     option: str = ""
+
+    @property
+    def key(self) -> str:
+        """What tells it from others in one process; two backends may call themselves the same."""
+        return f"{self.module}:{self.attribute}:{self.option}"
 
 
 def installed_backends() -> dict[str, str]:

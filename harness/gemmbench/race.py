@@ -313,7 +313,7 @@ class Heat:
 
     def close(self) -> None:
         """End all workers."""
-        for link in self.links.values():
+        for link in (*self.links.values(), *self.devices.values()):
             link.close()
 
     def run_rounds(self) -> int:
@@ -384,19 +384,32 @@ class Heat:
         self.open(entrant)
         if key not in self.descriptions:
             try:
-                description = self.ask_description(self.links[key], entrant)
-            except (RequestError, WorkerLostError):
-                self.links.pop(key).close()
+                self.descriptions[key] = self.ask_descriptions(key, entrant)
+            except RequestError:
+                self.unlink(key)
                 raise
-            device = str(description.get("device") or "")
-            own = self.links[key]
-            driver = self.devices.setdefault((device, *key[1:]), own) if device else own
-            if driver is not own:
-                own.close()
-                self.links[key] = driver
-                description = self.ask_description(driver, entrant)
-            self.descriptions[key] = description
+            except WorkerLostError:
+                self.discard_worker(entrant)
+                raise
         return self.descriptions[key]
+
+    def ask_descriptions(self, key: LinkKey, entrant: Entrant) -> dict[str, Any]:
+        """The reply of its own worker, or of the one that drives its device, which it joins."""
+        own = self.links[key]
+        description = self.ask_description(own, entrant)
+        device = str(description.get("device") or "")
+        driver = self.devices.setdefault((device, *key[1:]), own) if device else own
+        if driver is own:
+            return description
+        self.links[key] = driver
+        own.close()
+        return self.ask_description(driver, entrant)
+
+    def unlink(self, key: LinkKey) -> None:
+        """Take the worker from a backend, and end it unless others use it."""
+        link = self.links.pop(key)
+        if not any(other is link for other in (*self.links.values(), *self.devices.values())):
+            link.close()
 
     def ask_description(self, link: Talks, entrant: Entrant) -> dict[str, Any]:
         """The reply of the worker behind `link` about the entrant's backend."""
@@ -439,7 +452,8 @@ class Heat:
     def prepare(self, index: int, case: Case) -> None:
         """Prepare an entrant on the operands of `case`."""
         entrant, protocol = self.entrants[index], self.race.spec.protocol
-        shares = {"backend": self.describe(entrant)["name"]} if entrant.facts.get("device") else {}
+        at = locate_backend(entrant.contender.backend)
+        shares = {"backend": at.key} if entrant.facts.get("device") else {}
         reply = self.ask(
             entrant,
             "prepare",

@@ -46,11 +46,12 @@ def _time_on_device(entry: Slot, loops: int, clock: DeviceClock) -> float:
     Cold, the caches are flushed before each call and only the calls are timed.
     """
     prepared = entry.next().prepared
+    launches = getattr(prepared, "launches", 1)
     began = time.perf_counter()
     if entry.cold:
-        seconds = sum(_flushed_call(prepared, clock) for _ in range(loops))
+        seconds = sum(_flushed_call(prepared, clock, launches) for _ in range(loops))
     else:
-        clock.start(loops)
+        clock.start(loops * launches)
         for _ in range(loops):
             prepared.run()
         seconds = clock.stop()
@@ -61,9 +62,9 @@ def _time_on_device(entry: Slot, loops: int, clock: DeviceClock) -> float:
     return seconds
 
 
-def _flushed_call(prepared: Prepared, clock: DeviceClock) -> float:
+def _flushed_call(prepared: Prepared, clock: DeviceClock, launches: int) -> float:
     clock.flush()
-    clock.start(1)
+    clock.start(launches)
     prepared.run()
     return clock.stop()
 

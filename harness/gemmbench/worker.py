@@ -57,7 +57,7 @@ class Worker:
     problem: Problem
     layout: Layout = field(default_factory=Layout)
     backend: Backend | None = None  # the one described last
-    backends: dict[str, Backend] = field(default_factory=dict)  # those of one device, by name
+    backends: dict[str, Backend] = field(default_factory=dict)  # those of one device, by location
     slots: dict[int, Slot] = field(default_factory=dict)
     operands: dict[str, Array] = field(default_factory=dict)
     loaded: str = ""  # label of the case whose operands are in the buffers
@@ -66,10 +66,10 @@ class Worker:
     def describe(self, location: Json, machine: Json, threads: int, offers: bool) -> Json:
         """Import the backend; tell whether it can run and, if asked, what it offers to tune.
 
-        Backends of one device share this process; later requests call them by their names.
+        Backends of one device share this process; later requests call them by `Location.key`.
         """
-        self.backend = load_backend(Location(**location))
-        self.backends[self.backend.name] = self.backend
+        at = Location(**location)
+        self.backend = self.backends[at.key] = load_backend(at)
         unavailable = self.backend.unavailable()
         unsupported = None
         if unavailable is None:
@@ -96,6 +96,7 @@ class Worker:
         """Copy the operands of `case` into every buffer, unless they are there already."""
         if self.loaded != case["label"]:
             mapped = map_operands(case["operands"])
+            self.loaded = ""  # should this fail half way, the buffers hold neither case
             for buffers in self._buffers(mapped):
                 for name, array in mapped.items():
                     np.copyto(buffers[name], array)
@@ -113,7 +114,7 @@ class Worker:
         A device that can flush its caches needs no copies.
         """
         self.load(case)
-        self.backend = self.backends.get(backend, self.backend)
+        self.backend = self.backends[backend] if backend else self.backend
         prepared = self._prepare(config, self.operands)
         copies = [prepared]
         workspace = getattr(prepared.prepared, "workspace_bytes", None)

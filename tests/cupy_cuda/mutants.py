@@ -53,8 +53,12 @@ MUTANTS: dict[str, tuple[Tiles, str, str]] = {
     "chunks of columns overlap": (
         WIDE, "chunk * LANES_N * CHUNK + lane", "chunk * CHUNK + lane"),
     "warps swapped": (WIDE, "warp / (BN / WN) * WM", "warp / (BM / WM) * WN"),
-    "shared rows shorter than they are used": (
-        REGISTERS, "float (*tile)[OUTER + PAD]) const", "float (*tile)[OUTER + PAD + 4]) const"),
+    "shared tiles of A with a row too few": (
+        REGISTERS,
+        "a[STAGES][BK][BM + PAD];\n    float b[STAGES][BK][BN + PAD];\n};\n"
+        "static_assert(sizeof(Tiles) ==",
+        "a[STAGES][BK - 1][BM + PAD];\n    float b[STAGES][BK][BN + PAD];\n};\n"
+        "static_assert(sizeof(Tiles) <="),
     "shared memory not aligned for vectors": (
         REGISTERS, "struct alignas(16) Tiles", "struct Tiles"),
     "copies are waited for one step too late": (
@@ -73,6 +77,11 @@ MUTANTS: dict[str, tuple[Tiles, str, str]] = {
     "the accumulators are not cleared": (
         REGISTERS, "float acc[TM][TN] = {};",
         "float acc[TM][TN];\n    acc[0][0] = c[0];"),
+}  # fmt: skip
+
+REFUSED: dict[str, tuple[Tiles, str, str]] = {  # by the compiler, before any check
+    "shared rows shorter than they are used": (
+        REGISTERS, "float (*tile)[OUTER + PAD]) const", "float (*tile)[OUTER + PAD + 4]) const"),
 }  # fmt: skip
 
 IMAGE_MUTANTS: dict[str, tuple[str, str]] = {

@@ -54,7 +54,6 @@ class State:
     libraries: tuple[str, ...] = ("cublas", "cufft")
     poisoned: str = ""  # the error that every later call gives
     launches: int = 0
-    flushes: int = 0
 
 
 class CUDARuntimeError(RuntimeError):

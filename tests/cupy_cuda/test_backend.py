@@ -23,7 +23,7 @@ from gemmbench.errors import GemmbenchError
 from gemmbench.operands import fill_operands, guarded_output
 from gemmbench.problem import Conv2d, Gemm, Problem
 from gemmbench.reference import product as answer_of
-from gemmbench_backends.cupy_cuda import CupyCuda, contender, kernels
+from gemmbench_backends.cupy_cuda import CupyCuda, contender, kernels, libraries
 from gemmbench_backends.cupy_cuda.contender import OnDevice
 
 from .stand_in import CUDARuntimeError, State, installed
@@ -73,6 +73,8 @@ def test_a_batch_whose_columns_have_no_room_is_lowered_in_parts(
     for split in (1, 2):
         prepared, operands = on_device(problem, split=split)
         assert [name for name, _ in prepared.work.steps].count("im2col") == 3
+        partial_products = 4 * split * answer_of(problem, operands).size if split > 1 else 0
+        assert prepared.workspace_bytes == 2 * problem.im2col_bytes() + partial_products
         prepared.run()
         np.testing.assert_array_equal(prepared.output(), answer_of(problem, operands))
 
@@ -146,6 +148,17 @@ def test_the_clock_holds_the_device_and_gives_seconds(device: State) -> None:
     assert device.launches == before + 4, "three calls, behind one that holds the device"
 
 
+def test_a_call_of_several_launches_says_how_many(device: State) -> None:
+    assert on_device(Gemm(8, 64, 8))[0].launches == 1
+    assert on_device(Gemm(8, 64, 8), split=2)[0].launches == 2
+    assert on_device(Conv2d(1, 2, 8, 8, 3, (3, 3)), split=2)[0].launches == 3
+    problem = Conv2d(1, 2, 8, 8, 3, (3, 3))
+    given = {**fill_operands(problem, "integers", 0), "out": guarded_output(problem).array}
+    choice = {"algorithm": "fft", "weights": "plain", "threads": 1}
+    spectral = CupyCuda("cufft").prepare(problem, choice, given)
+    assert spectral.launches == libraries.SPECTRAL_LAUNCHES > 8  # type: ignore[attr-defined]
+
+
 def test_flushing_writes_twice_the_cache(device: State) -> None:
     prepared, _ = on_device(Gemm(8, 8, 8))
     prepared.clock.flush()
@@ -164,3 +177,20 @@ def test_cudnn_is_declined_where_cupy_has_none(device: State) -> None:
 def test_a_missing_library_is_declined_with_the_command_that_brings_it() -> None:
     with installed(State(libraries=())):
         assert "cupy-cuda13x[ctk]" in (CupyCuda("cublas").unavailable() or "")
+
+
+def test_the_library_that_is_missing_is_that_of_the_cuda_there_is() -> None:
+    with installed(State(libraries=(), runtime=12090)):
+        assert "cupy-cuda12x[ctk]" in (CupyCuda("cufft").unavailable() or "")
+
+
+def test_more_images_and_groups_than_a_launch_counts_are_declined_by_cublas(device: State) -> None:
+    problem = Conv2d(1024, 64, 4, 4, 64, (3, 3), groups=64)
+    assert "a launch counts 65535" in (CupyCuda("cublas").supports(problem) or "")
+    assert CupyCuda("cublas").supports(replace(problem, kernel=(1, 1))) is None, "no im2col"
+
+
+def test_spectra_in_double_precision_take_twice_the_memory(device: State) -> None:
+    single = Conv2d(1, 2, 12, 11, 3, (3, 2))
+    double = replace(single, dtype="float64")
+    assert libraries._spectra_bytes(double) == 2 * libraries._spectra_bytes(single)

@@ -96,6 +96,20 @@ def test_the_state_has_driver_clocks_power_and_throttling(
     }  # fmt: skip
 
 
+def test_a_device_that_nvml_refuses_is_told_with_what_is_known(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*bus: object) -> None:
+        raise NVMLError("Insufficient Permissions")
+
+    nvml = fake_nvml()
+    nvml.__dict__.update(nvmlDeviceGetHandleByPciBusId=refuse, nvmlShutdown=refuse)
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    assert device.device_state() == {
+        "name": "Stand-in", "driver": "580.82", "unknown": "Insufficient Permissions",
+    }  # fmt: skip
+
+
 def test_without_nvml_the_state_says_how_to_get_it(
     state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gemmbench.errors import GemmbenchError
-from gemmbench.problem import Conv2d
+from gemmbench.problem import Conv2d, Problem
 from gemmbench.reference import product as answer_of
 from gemmbench_backends.cupy_cuda.architecture import (
     ARCHITECTURES,
@@ -16,7 +16,7 @@ from gemmbench_backends.cupy_cuda.architecture import (
 )
 from gemmbench_backends.cupy_cuda.compile import compile_source, gemm_source, options, source
 from gemmbench_backends.cupy_cuda.kernels import gemm_launch
-from gemmbench_backends.cupy_cuda.space import MENU
+from gemmbench_backends.cupy_cuda.space import menu
 from gemmbench_backends.cupy_cuda.tiles import Layout, Tiles, image_macros, layout, macros
 
 from .products import (
@@ -30,6 +30,7 @@ from .products import (
 )
 from .simulator import PtxError
 from .stand_in import kernel
+from .test_space import PROBLEMS
 
 pytestmark = pytest.mark.cuda
 
@@ -64,14 +65,30 @@ def test_it_compiles_for_both_architectures_without_spills(tiles: Tiles) -> None
 
 
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
-def test_the_menu_keeps_what_it_claims(arch: str) -> None:
-    for tiles in MENU:
-        defined = macros(tiles, plain_layout(256, 256, 256))
-        found = compile_source(gemm_source(False), defined, arch).kernels["gemm"]
+def test_the_menu_as_it_is_launched_keeps_what_it_claims(arch: str) -> None:
+    assert_menu_fits(*PROBLEMS[0], arch)
+
+
+@pytest.mark.cuda_whole
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
+@pytest.mark.parametrize(("problem", "algorithm"), PROBLEMS, ids=str)
+def test_so_does_the_menu_of_every_kind_of_problem(
+    problem: Problem, algorithm: str, arch: str
+) -> None:
+    assert_menu_fits(problem, algorithm, arch)
+
+
+def assert_menu_fits(problem: Problem, algorithm: str, arch: str) -> None:
+    """No spills, and at least one block on an SM, for each entry as this problem launches it."""
+    product, limits = layout(problem, algorithm), ARCHITECTURES[arch]
+    entries = menu(product, limits)
+    assert entries
+    for tiles in entries:
+        code = gemm_source(product.image is not None)
+        compiled = compile_source(code, macros(tiles, product), arch)
+        found = compiled.kernels["gemm"]
         assert (found.spill_bytes, found.stack_bytes) == (0, 0), named(tiles)
-        fit = resident_blocks(
-            ARCHITECTURES[arch], tiles.threads, found.registers, tiles.shared_bytes
-        )
+        fit = resident_blocks(limits, tiles.threads, found.registers, tiles.shared_bytes)
         assert fit >= tiles.blocks, named(tiles)
 
 
@@ -157,6 +174,16 @@ def test_im2col_writes_out_every_column(name: str) -> None:
     per_image = columns.reshape(problem.batch, problem.groups, product.k, product.n)
     out = np.matmul(filters, per_image).reshape(problem.output_shape())
     np.testing.assert_array_equal(out, answer_of(problem, {"x": x, "w": w}))
+
+
+def test_im2col_counts_beyond_32_bits() -> None:
+    """64 channels of 2048², 3 × 3: the first columns are padding, so that no image is needed."""
+    problem = Conv2d(1, 64, 2048, 2048, 64, (3, 3), pad=(1, 1))
+    columns = aligned(np.full(64, np.nan, np.float32))
+    built = kernel(source("image"), options(image_macros(problem)), "sm_90", "im2col")
+    with pytest.raises(PtxError, match="element 64 of 64"):  # it goes on, where there is no room
+        built.launch((1, 1, 1), (64, 1, 1), (aligned(columns), columns, np.int32(1)))
+    assert (columns == 0).all()
 
 
 def test_products_in_one_launch_share_their_filters() -> None:

@@ -6,6 +6,7 @@ from click.testing import CliRunner
 from gemmbench.cli import cli
 from gemmbench.errors import GemmbenchError
 from gemmbench.problem import Conv2d, Gemm
+from gemmbench_backends.cupy_cuda import CupyCuda
 from gemmbench_backends.cupy_cuda.compile import compile_all
 from gemmbench_backends.cupy_cuda.listing import list_configs
 from gemmbench_backends.cupy_cuda.space import product_space
@@ -101,3 +102,9 @@ def test_a_kernel_that_does_not_compile_is_an_error_in_one_line():
     with pytest.raises(GemmbenchError, match="does not compile for sm_90: ") as raised:
         compile_all([(False, {"BM": 1})], "sm_90", 1)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("option", ["cublas", "cudnn", "cufft"])
+def test_a_library_lists_no_kernels_of_gemmbenchs_own(option):
+    with pytest.raises(GemmbenchError, match=f"cupy:{option} is a library .* --backend cupy"):
+        CupyCuda(option).listing(Gemm(3, 5, 1), "sm_75", 1)

@@ -2,18 +2,17 @@
 
 import pytest
 
-from gemmbench.errors import GemmbenchError
 from gemmbench_backends.cupy_cuda.compile import gemm_source, source
 
 from . import test_kernels
-from .mutants import IMAGE_MUTANTS, MUTANTS
+from .mutants import IMAGE_MUTANTS, MUTANTS, REFUSED
 from .products import run_shapes
 from .simulator import PtxError
 from .stand_in import CompileException
 from .test_kernels import CONVOLUTIONS, SMOKE, run_convolution
 
 pytestmark = pytest.mark.cuda
-FOUND = (PtxError, AssertionError, CompileException, GemmbenchError)
+FOUND = (PtxError, AssertionError)  # what does not compile or is not launched would find nothing
 
 
 @pytest.mark.parametrize("defect", MUTANTS)
@@ -22,6 +21,15 @@ def test_a_planted_defect_is_found(defect: str) -> None:
     code = gemm_source(False)
     assert code.count(text) == 1, "the kernel no longer reads like that: plant it anew"
     with pytest.raises(FOUND):
+        run_shapes(tiles, code=code.replace(text, replacement))
+
+
+@pytest.mark.parametrize("defect", REFUSED)
+def test_a_defect_that_the_compiler_sees_is_refused(defect: str) -> None:
+    tiles, text, replacement = REFUSED[defect]
+    code = gemm_source(False)
+    assert code.count(text) == 1, "the kernel no longer reads like that: plant it anew"
+    with pytest.raises(CompileException):
         run_shapes(tiles, code=code.replace(text, replacement))
 
 

@@ -68,6 +68,13 @@ def test_a_poisoned_context_costs_the_config_that_poisoned_it(tmp_path: Path) ->
     assert "cudaErrorIllegalAddress" in trials[1].reason
 
 
+def test_backends_that_call_themselves_the_same_are_told_apart(tmp_path: Path) -> None:
+    pair = contender("kernels", **DEFAULT), contender("Namesake", **DEFAULT)
+    own, other = race(tmp_path, *pair)
+    assert (own.state, other.state) == (TrialState.COMPLETE, TrialState.WRONG), own.reason
+    assert not own.reason
+
+
 def test_the_process_of_a_device_is_not_stopped(tmp_path: Path) -> None:
     from gemmbench.backend import locate_backend
     from gemmbench.link import Link, location_data

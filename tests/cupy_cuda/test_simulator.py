@@ -127,6 +127,15 @@ def test_a_launch_larger_than_compiled_for_is_refused():
         run("", threads=65)
 
 
+def test_an_argument_shorter_than_the_kernel_reads_is_refused():
+    head = HEAD.replace(".param .u32 k", ".param .u64 k").replace("u32 %r1, [k", "u64 %rd9, [k")
+    kernel = Kernel(f"{head} ret;\n}}", "k")
+    out = np.zeros(64, np.float32)
+    kernel.launch((1, 1, 1), (1, 1, 1), (out, np.int64(1)))
+    with pytest.raises(PtxError, match="k_param_1: got 4 bytes, the kernel reads 8"):
+        kernel.launch((1, 1, 1), (1, 1, 1), (out, np.int32(1)))
+
+
 def test_arguments_are_counted():
     with pytest.raises(PtxError, match="takes 2 arguments, got 0"):
         Kernel(f"{HEAD} ret;\n}}", "k").launch((1, 1, 1), (1, 1, 1), ())

@@ -35,3 +35,13 @@ class Poisoning(CupyCuda):
             STATE.poisoned = "cudaErrorIllegalAddress: an illegal memory access was encountered"
             raise CUDARuntimeError(STATE.poisoned)
         return prepared
+
+
+class Namesake(CupyCuda):
+    """Calls itself 'cupy' as the kernels do, and computes nothing but zeros."""
+
+    def prepare(self, problem: Any, config: Mapping[str, Any], operands: Any) -> Any:
+        """A contender whose answer is wrong."""
+        prepared = super().prepare(problem, config, operands)
+        prepared._steps = [lambda: prepared.arrays["out"].fill(0)]
+        return prepared

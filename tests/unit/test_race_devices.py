@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gemmbench.backend import Location
-from gemmbench.link import WorkerLostError
+from gemmbench.link import RequestError, WorkerLostError
 from gemmbench.machine import detect_machine
 from gemmbench.problem import Gemm
 from gemmbench.race import Limits, Race, RaceSpec
@@ -20,8 +20,8 @@ PROBLEM = Gemm(3, 4, 5)
 class Stage:
     """Opens scripted workers and remembers what each was asked."""
 
-    def __init__(self, devices: dict[str, str], lose: str = "") -> None:
-        self.devices, self.lose = devices, lose
+    def __init__(self, devices: dict[str, str], lose: str = "", refuse: str = "") -> None:
+        self.devices, self.lose, self.refuse = devices, lose, refuse
         self.workers: list[Worker] = []
 
     def open(self, location: Location, environment: Environment) -> "Worker":
@@ -33,20 +33,25 @@ class Stage:
 class Worker:
     def __init__(self, stage: Stage) -> None:
         self.stage, self.log, self.closed = stage, [], False
+        self.asked_when_closed = False
         self.slots: dict[int, str] = {}
 
     def ask(self, method: str, **params: Any) -> dict[str, Any]:
         self.log.append((method, params))
+        self.asked_when_closed = self.asked_when_closed or self.closed
         if method == "describe":
             name = params["location"]["attribute"]
             device = self.stage.devices.get(name, "")
+            if name == self.stage.refuse and self is self.stage.workers[0]:
+                raise RequestError("does not import twice")
             return {
                 "unavailable": None, "unsupported": None, "library": name, "source_hash": "0",
                 "name": name, "device": device, "device_peak": 5.0 if device else None,
             }  # fmt: skip
         if method == "prepare":
-            self.slots[params["slot"]] = params.get("backend", "")
-            if self.stage.lose and params.get("backend") == self.stage.lose:
+            backend = params.get("backend", "")
+            self.slots[params["slot"]] = backend
+            if self.stage.lose and backend == f"mod:{self.stage.lose}:":
                 raise WorkerLostError("cudaErrorIllegalAddress")
             return {"workspace_bytes": 0, "flops": None, "copies": 1}
         if method == "verify":
@@ -61,10 +66,14 @@ class Worker:
 
 def run(folder: Path, stage: Stage, *names: str) -> dict[str, Trial]:
     contenders = tuple(Contender(f"mod:{name}", "gemm") for name in names)
+    return dict(zip(names, race(folder, stage, contenders), strict=True))
+
+
+def race(folder: Path, stage: Stage, contenders: tuple[Contender, ...]) -> list[Trial]:
     spec = RaceSpec("s", "l", PROBLEM, contenders, RaceProtocol(processes=1), detect_machine())
-    race = Race(spec, Cases(PROBLEM, folder), Limits(0, 9), random.Random(0))
-    race.open_link = stage.open
-    return dict(zip(names, race.run(), strict=True))
+    made = Race(spec, Cases(PROBLEM, folder), Limits(0, 9), random.Random(0))
+    made.open_link = stage.open
+    return made.run()
 
 
 def living(stage: Stage) -> list[Worker]:
@@ -76,7 +85,7 @@ def test_backends_of_one_device_share_the_first_ones_process(tmp_path: Path) -> 
     trials = run(tmp_path, stage, "A", "B", "C")
     assert all(trial.state is TrialState.COMPLETE for trial in trials.values())
     shared, alone = living(stage)
-    assert shared.slots == {0: "A", 1: "B"}
+    assert shared.slots == {0: "mod:A:", 1: "mod:B:"}
     assert alone.slots == {2: ""}, "without a device nothing is said that older workers do not know"
     assert all(worker.closed for worker in stage.workers)
 
@@ -84,7 +93,7 @@ def test_backends_of_one_device_share_the_first_ones_process(tmp_path: Path) -> 
 def test_backends_of_different_devices_do_not(tmp_path: Path) -> None:
     stage = Stage({"A": "cuda:0", "B": "cuda:1"})
     run(tmp_path, stage, "A", "B")
-    assert [worker.slots for worker in living(stage)] == [{0: "A"}, {1: "B"}]
+    assert [worker.slots for worker in living(stage)] == [{0: "mod:A:"}, {1: "mod:B:"}]
 
 
 @pytest.mark.parametrize("lost", ["A", "B"])
@@ -95,6 +104,20 @@ def test_whoever_loses_the_shared_process_fails_alone(tmp_path: Path, lost: str)
     assert trials[lost].state is TrialState.FAILED
     assert trials[lost].reason == "cudaErrorIllegalAddress"
     assert trials[other].state is TrialState.COMPLETE
+    assert all(worker.closed for worker in stage.workers)
+
+
+def test_a_backend_that_the_shared_process_refuses_ends_nobody_elses_race(tmp_path: Path) -> None:
+    stage = Stage({"A": "cuda:0", "B": "cuda:0"}, refuse="B")
+    contenders = tuple(
+        Contender(f"mod:{name}", "gemm", "plain", {"at": i}) for i, name in enumerate("ABBA")
+    )
+    trials = race(tmp_path, stage, contenders)
+    assert [trial.state for trial in trials] == [
+        TrialState.COMPLETE, TrialState.FAILED, TrialState.FAILED, TrialState.COMPLETE,
+    ]  # fmt: skip
+    assert stage.workers[0].slots == {0: "mod:A:", 3: "mod:A:"}
+    assert not stage.workers[0].asked_when_closed
     assert all(worker.closed for worker in stage.workers)
 
 

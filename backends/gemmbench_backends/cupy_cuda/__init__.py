@@ -116,7 +116,15 @@ class CupyCuda:
         return device.lost()
 
     def listing(self, problem: Problem, arch: str, processes: int) -> list[dict[str, Any]]:
-        """All configs with what the compiler says of each, best first; needs no device."""
+        """All configs of the kernels with what the compiler says of each; needs no device.
+
+        Raises GemmbenchError for a library, whose kernels are not compiled here.
+        """
+        if self.name != "cupy":
+            raise GemmbenchError(
+                f"--arch: {self.name} is a library that chooses its kernels itself, there is "
+                "nothing to list. Use: --backend cupy"
+            )
         from gemmbench_backends.cupy_cuda.listing import list_configs
 
         return list_configs(problem, arch, processes)

@@ -45,9 +45,8 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A module: its PTX, and the resources of each of its kernels."""
+    """A module: the resources of each of its kernels."""
 
-    ptx: str
     kernels: Mapping[str, Resources]
 
 
@@ -80,14 +79,13 @@ def compile_source(code: str, macros: Macros, arch: str) -> Compiled:
     try:
         wanted = (*options(macros), f"-arch={arch}", *CUPY_ADDS, "--ptxas-options=-v")
         nvrtc.compileProgram(program, wanted)
-        ptx = nvrtc.getPTX(program)
         log = nvrtc.getProgramLog(program)
     except nvrtc.NVRTCError:
         log = nvrtc.getProgramLog(program)
         raise GemmbenchError(f"the kernel does not compile for {arch}: {_error(log)}") from None
     finally:
         nvrtc.destroyProgram(program)
-    return Compiled(ptx if isinstance(ptx, str) else ptx.decode(), read_log(log))
+    return Compiled(read_log(log))
 
 
 def compiler_missing() -> str | None:
@@ -95,11 +93,11 @@ def compiler_missing() -> str | None:
     try:
         from cupy.cuda import nvrtc
     except ImportError as error:
-        return f"CuPy is not installed or does not import ({_line(error)}). {INSTALL_CUPY}"
+        return f"CuPy is not installed or does not import ({line(error)}). {INSTALL_CUPY}"
     try:
         nvrtc.getVersion()
     except (RuntimeError, ImportError) as error:
-        return f"CuPy finds no NVRTC, CUDA's compiler ({_line(error)}). {INSTALL_NVRTC}"
+        return f"CuPy finds no NVRTC, CUDA's compiler ({line(error)}). {INSTALL_NVRTC}"
     return None
 
 
@@ -117,7 +115,7 @@ def read_log(log: str) -> dict[str, Resources]:
         name = ENTRY.search("Compiling entry function" + part)
         used, shared, spills = USED.search(part), SHARED.search(part), SPILLS.search(part)
         if name is None or used is None or spills is None:
-            raise GemmbenchError(f"the compiler's report is not understood: {_line(part)}")
+            raise GemmbenchError(f"the compiler's report is not understood: {line(part)}")
         stack, stores, loads = (int(number) for number in spills.groups())
         kernels[name[1]] = Resources(
             int(used[1]), int(shared[1]) if shared else 0, stack, stores + loads
@@ -188,5 +186,6 @@ def _error(log: str) -> str:
     return " ".join((lines or log.splitlines() or ["no message"])[0].split())
 
 
-def _line(error: object) -> str:
+def line(error: object) -> str:
+    """What an error says, in one line of at most 200 characters without a full stop."""
     return (" ".join(str(error).split()) or type(error).__name__)[:200].rstrip(".")

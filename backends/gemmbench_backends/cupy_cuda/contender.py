@@ -40,6 +40,7 @@ class Work:
     steps: tuple[tuple[str, Callable[[], object]], ...]
     workspace_bytes: int
     flops: int  # that it executes
+    launches: int = 1  # that it queues; at least one a step is reckoned with
 
 
 class DeviceClock:
@@ -103,6 +104,11 @@ class OnDevice:
     def flops(self) -> int:
         """Operations the algorithm executes."""
         return self.work.flops
+
+    @property
+    def launches(self) -> int:
+        """About how many kernels a call queues."""
+        return max(len(self.work.steps), self.work.launches)
 
     @property
     def stages(self) -> Mapping[str, Callable[[], None]]:

@@ -1,10 +1,11 @@
 """The device: whether there is one that can be used, which one it is, and how it is doing."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from gemmbench_backends.cupy_cuda.architecture import ARCHITECTURES, Architecture
-from gemmbench_backends.cupy_cuda.compile import compiler_missing, compiler_version
+from gemmbench_backends.cupy_cuda.compile import compiler_missing, compiler_version, line
 
 INSTALL = "pip install 'gemmbench[cuda12]', or 'gemmbench[cuda13]' for a CUDA 13 driver"
 SPARE_BYTES = 2**28  # of device memory, for the context and what others take meanwhile
@@ -25,7 +26,7 @@ def unavailable() -> str | None:
     except ImportError as error:
         if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
             return f"CuPy is not installed. Install it with: {INSTALL}"
-        return f"CuPy is installed but does not import: {_line(error)}. Reinstall: {INSTALL}"
+        return f"CuPy is installed but does not import: {line(error)}. Reinstall: {INSTALL}"
     runtime = cupy.cuda.runtime
     try:
         driver, needed = int(runtime.driverGetVersion()), int(runtime.runtimeGetVersion())
@@ -41,7 +42,7 @@ def unavailable() -> str | None:
             return "CuPy finds no CUDA device. Check: nvidia-smi, and CUDA_VISIBLE_DEVICES"
         name = arch_name()
     except runtime.CUDARuntimeError as error:
-        return f"CuPy reaches no CUDA device: {_line(error)}. Check: nvidia-smi"
+        return f"CuPy reaches no CUDA device: {line(error)}. Check: nvidia-smi"
     if name not in ARCHITECTURES:
         return (
             f"the device is {name}; the kernels know {', '.join(ARCHITECTURES)}. Choose another "
@@ -112,8 +113,10 @@ def describe_device() -> str:
 def device_state() -> State:
     """Driver, clocks, power limit, temperature and why clocks are held down, as NVML has it now.
 
-    Only the name and the reason where NVML cannot be asked.
+    What is known, and the reason as "unknown", where NVML cannot be asked.
     """
+    import cupy
+
     state: State = {"name": device_name()}
     try:
         import pynvml
@@ -122,19 +125,20 @@ def device_state() -> State:
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
-        return state | {"unknown": _line(error)}
+        return state | {"unknown": line(error)}
     try:
-        return state | _ask(pynvml)
+        state |= _ask(pynvml, {"driver": lambda: _text(pynvml.nvmlSystemGetDriverVersion())})
+        bus = cupy.cuda.Device().pci_bus_id
+        return state | _ask(pynvml, _questions(pynvml, pynvml.nvmlDeviceGetHandleByPciBusId(bus)))
+    except pynvml.NVMLError as error:  # a container or a MIG slice may refuse the device itself
+        return state | {"unknown": line(error)}
     finally:
-        pynvml.nvmlShutdown()
+        with suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
 
 
-def _ask(nvml: Any) -> State:
-    import cupy
-
-    handle = nvml.nvmlDeviceGetHandleByPciBusId(cupy.cuda.Device().pci_bus_id)
-    questions: Mapping[str, Any] = {
-        "driver": lambda: _text(nvml.nvmlSystemGetDriverVersion()),
+def _questions(nvml: Any, handle: Any) -> Mapping[str, Any]:
+    return {
         "sm_mhz": lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM),
         "memory_mhz": lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_MEM),
         "power_watts": lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1000,
@@ -142,12 +146,15 @@ def _ask(nvml: Any) -> State:
         "celsius": lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU),
         "throttled": lambda: _throttles(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)),
     }
+
+
+def _ask(nvml: Any, questions: Mapping[str, Any]) -> State:
     answers: State = {}
     for name, question in questions.items():
         try:
             answers[name] = question()
         except nvml.NVMLError as error:  # a virtual GPU answers some and not others
-            answers[name] = f"unknown: {_line(error)}"
+            answers[name] = f"unknown: {line(error)}"
     return answers
 
 
@@ -158,7 +165,7 @@ def lost() -> str | None:
     try:
         cupy.cuda.runtime.deviceSynchronize()
     except cupy.cuda.runtime.CUDARuntimeError as error:
-        return _line(error)
+        return line(error)
     return None
 
 
@@ -173,7 +180,3 @@ def _text(value: Any) -> str:
 def _version(number: int) -> str:
     """CUDA's 13020 as '13.2'."""
     return f"{number // 1000}.{number % 1000 // 10}"
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -4,7 +4,7 @@ Repeats on the device what was checked without one, compares what the device's c
 what NVRTC said, and times the kernels' defaults beside cuBLAS. The report is Markdown, to paste.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import prod
 from typing import Any
 
@@ -16,7 +16,7 @@ from gemmbench.reference import product as answer_of
 from gemmbench.space import Config
 from gemmbench_backends.cupy_cuda import CupyCuda
 from gemmbench_backends.cupy_cuda.architecture import resident_blocks
-from gemmbench_backends.cupy_cuda.compile import compile_source, gemm_source
+from gemmbench_backends.cupy_cuda.compile import compile_source, gemm_source, line
 from gemmbench_backends.cupy_cuda.device import (
     current_architecture,
     describe_device,
@@ -24,6 +24,7 @@ from gemmbench_backends.cupy_cuda.device import (
     unavailable,
 )
 from gemmbench_backends.cupy_cuda.kernels import gemm_function
+from gemmbench_backends.cupy_cuda.libraries import cublas_math
 from gemmbench_backends.cupy_cuda.space import menu
 from gemmbench_backends.cupy_cuda.tiles import Layout, Tiles, layout, macros
 
@@ -46,13 +47,14 @@ def diagnose() -> str:
     reason = unavailable()
     if reason is not None:
         return f"No GPU was used: {reason}."
-    lines = ["### gemmbench doctor --gpu", "", f"`{describe_device()}`", ""]
-    lines += [f"- {name}: {value}" for name, value in device_state().items()]
+    lines = ["### gemmbench doctor --gpu", "", _told(lambda: f"`{describe_device()}`"), ""]
+    lines += [_told(_state)]
     lines += ["", "| config | registers compiled / on the device | blocks an SM |", "|---|---|---|"]
-    lines += list(_registers())
-    lines += ["", "| problem | algorithm | result |", "|---|---|---|", *_checks()]
-    lines += ["", "| m×k×n | kernel µs | cuBLAS µs | of cuBLAS |", "|---|---|---|---|", *_times()]
-    lines += ["", "Defaults, not tuned; float32 without TF32; median of "
+    lines += _rows(_registers)
+    lines += ["", "| problem | algorithm | result |", "|---|---|---|", *_rows(_checks)]
+    lines += ["", "| m×k×n | kernel µs | cuBLAS µs | of cuBLAS |", "|---|---|---|---|"]
+    lines += _rows(_times)
+    lines += ["", f"Defaults, not tuned; cuBLAS in {cublas_math()}; median of "
               f"{ROUNDS} blocks of {CALLS} launches, caches warm."]  # fmt: skip
     return "\n".join(lines)
 
@@ -61,11 +63,16 @@ def _registers() -> Iterable[str]:
     arch = current_architecture()
     product = layout(Gemm(256, 256, 256), "gemm")
     for tiles in menu(product, arch):
-        told = compile_source(gemm_source(False), macros(tiles, product), arch.name)
-        yield _line(tiles, lambda t=tiles, told=told: _compared(t, product, told.kernels["gemm"]))
+        yield _row(tiles, lambda t=tiles: _compared(t, product, arch.name))
 
 
-def _compared(tiles: Tiles, product: Layout, told: Any) -> str:
+def _state() -> str:
+    return "\n".join(f"- {name}: {value}" for name, value in device_state().items())
+
+
+def _compared(tiles: Tiles, product: Layout, arch_name: str) -> str:
+    compiled = compile_source(gemm_source(False), macros(tiles, product), arch_name)
+    told = compiled.kernels["gemm"]
     real = int(gemm_function(tiles, product).num_regs)
     blocks = resident_blocks(current_architecture(), tiles.threads, real, tiles.shared_bytes)
     verdict = "" if real == told.registers else " **differ**"
@@ -76,7 +83,7 @@ def _checks() -> Iterable[str]:
     backend = CupyCuda()
     for problem in CHECKED:
         for algorithm in backend.algorithms(problem):
-            yield _line(
+            yield _row(
                 f"{problem} | {algorithm}", lambda p=problem, a=algorithm: _checked(backend, p, a)
             )
 
@@ -101,7 +108,7 @@ def _prepared(backend: CupyCuda, problem: Problem, algorithm: str) -> Any:
 
 def _times() -> Iterable[str]:
     for problem in TIMED:
-        yield _line(str(problem.gemm()), lambda p=problem: _raced(p))
+        yield _row(str(problem.gemm()), lambda p=problem: _raced(p))
 
 
 def _raced(problem: Gemm) -> str:
@@ -110,7 +117,7 @@ def _raced(problem: Gemm) -> str:
     seconds: list[list[float]] = [[], []]
     for round_ in range(ROUNDS + 1):
         for at, prepared in enumerate(both):
-            prepared.clock.start(CALLS)
+            prepared.clock.start(CALLS * prepared.launches)
             for _ in range(CALLS):
                 prepared.run()
             taken = prepared.clock.stop() / CALLS
@@ -120,10 +127,27 @@ def _raced(problem: Gemm) -> str:
     return f"{own * 1e6:.1f} | {other * 1e6:.1f} | {other / own:.0%}"
 
 
-def _line(name: object, measure: Any) -> str:
+def _row(name: object, measure: Any) -> str:
     """A row of a table; what goes wrong stands in it."""
     label = f"{name.bm}×{name.bn}×{name.bk}" if isinstance(name, Tiles) else str(name)
+    return f"| {label} | {_told(measure)} |"
+
+
+def _rows(table: Callable[[], Iterable[str]]) -> list[str]:
+    """The rows of a table, as far as they go; the last one says why there are no more."""
+    rows: list[str] = []
+
+    def fill() -> str:
+        rows.extend(table())
+        return ""
+
+    last = _told(fill)
+    return [*rows, f"| {last} |"] if last else rows
+
+
+def _told(measure: Callable[[], str]) -> str:
+    """What `measure` gives, or that it failed and how."""
     try:
-        return f"| {label} | {measure()} |"
+        return measure()
     except Exception as error:  # the report is for the case that something is broken
-        return f"| {label} | **failed**: {' '.join(str(error).split())[:200]} |"
+        return f"**failed**: {line(error)}"

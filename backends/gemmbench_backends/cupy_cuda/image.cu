@@ -26,18 +26,24 @@ struct Image {
     }
 };
 
+// Counts up to 2³¹ and a step beyond, or further: dividing 64-bit numbers takes several times longer.
+template <bool LARGE> struct Count { using type = unsigned; };
+template <> struct Count<true> { using type = long long; };
+
 // columns: (images, groups, k, P*Q), dense. blockIdx.y is image * groups + group.
 extern "C" __global__ void im2col(const float* __restrict__ x, float* __restrict__ columns,
                                   int groups) {
     constexpr int K = CONV_C * CONV_R * CONV_S, PIXELS = CONV_P * CONV_Q;
+    constexpr long long FLOATS = (long long)K * PIXELS;  // of 64 channels, 2048², 3 × 3: over 2³¹
+    using Index = typename Count<(FLOATS >> 31) != 0>::type;
     const int image = blockIdx.y / groups, group = blockIdx.y % groups;
     const Image source{x + (long long)image * CONV_IMAGE +
                            (long long)group * (CONV_C * CONV_H * CONV_W),
                        PIXELS, K};
-    float* target = columns + (long long)blockIdx.y * K * PIXELS;
-    for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < K * PIXELS;
+    float* target = columns + blockIdx.y * FLOATS;
+    for (Index i = blockIdx.x * blockDim.x + threadIdx.x; i < (Index)FLOATS;
          i += gridDim.x * blockDim.x) {
-        const float* found = source.find(i % PIXELS, i / PIXELS);
+        const float* found = source.find((int)(i % PIXELS), (int)(i / PIXELS));
         target[i] = found ? *found : 0.f;
     }
 }

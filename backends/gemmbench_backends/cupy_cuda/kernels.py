@@ -167,6 +167,14 @@ def images_at_once(problem: Conv2d, split: int) -> int:
     return max(1, min(problem.batch, fit, MOST_IN_GRID // (problem.groups * split)))
 
 
+def im2col_launch(problem: Conv2d, x: DeviceArray, columns: DeviceArray, images: int) -> Launch:
+    """The launch that writes out the columns of `images` images, (images, groups, k, pixels)."""
+    shape = problem.gemm()
+    lower = _function(source("image"), tuple(image_macros(problem).items()), "im2col")
+    grid = (min(BLOCKS, ceil(shape.k * shape.n / THREADS)), images * problem.groups, 1)
+    return Launch(lower, grid, (THREADS, 1, 1), (x, columns, np.int32(problem.groups)))
+
+
 def _lowered(
     problem: Conv2d, product: Layout, tiles: Tiles, split: int, gemm: Any,
     arrays: Mapping[str, DeviceArray],
@@ -179,17 +187,15 @@ def _lowered(
     count = images_at_once(problem, split)
     floats = product.k * product.n
     columns = cupy.empty((count * problem.groups * floats,), "float32")
-    lower = _function(source("image"), tuple(image_macros(problem).items()), "im2col")
     steps: list[tuple[str, Launch]] = []
     partial_bytes = 0
     for first in range(0, problem.batch, count):
         images = min(count, problem.batch - first)
         part = replace(product, batches=images * problem.groups)
-        grid = (min(BLOCKS, ceil(floats / THREADS)), part.batches, 1)
-        args = (arrays["x"][first : first + images], columns, np.int32(problem.groups))
-        steps.append(("im2col", Launch(lower, grid, (THREADS, 1, 1), args)))
+        x = arrays["x"][first : first + images]
+        steps.append(("im2col", im2col_launch(problem, x, columns, images)))
         out = arrays["out"][first : first + images]
         launches, nbytes = multiply(part, tiles, split, gemm, arrays["w"], columns, out)
         steps += [("multiply", launch) for launch in launches]
-        partial_bytes = max(partial_bytes, nbytes)
+        partial_bytes += nbytes  # each part keeps its own, so that they are not in each other's way
     return Work(tuple(steps), columns.nbytes + partial_bytes, problem.flops())

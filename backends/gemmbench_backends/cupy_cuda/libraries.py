@@ -1,24 +1,22 @@
 """NVIDIA's libraries as contenders: cuBLAS, cuDNN and cuFFT, as CuPy gives them to its users."""
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import partial
-from math import ceil, prod
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from gemmbench.problem import Conv2d, Linear, Problem
 from gemmbench.space import Config, SearchSpace
-from gemmbench_backends.cupy_cuda.compile import options, source
-from gemmbench_backends.cupy_cuda.contender import DeviceArray, Launch, Work
+from gemmbench_backends.cupy_cuda.contender import DeviceArray, Work
 from gemmbench_backends.cupy_cuda.device import describe_device, too_little_memory
-from gemmbench_backends.cupy_cuda.tiles import image_macros
+from gemmbench_backends.cupy_cuda.kernels import MOST_IN_GRID, im2col_launch
 from gemmbench_backends.fft import transform_flops, transform_geometry
 
 TF32 = "CUPY_TF32"  # set to 1 it lets cuBLAS round float32 operands to 10 bits; CuPy's default is 0
-TOOLKIT = "pip install 'cupy-cuda13x[ctk]'"
-THREADS, BLOCKS = 256, 1024
-COMPLEX_BYTES = 8
+SPECTRAL_LAUNCHES = 16  # that an fft call queues: copies, transforms, a product; not counted
 
 
 class CuBlas:
@@ -32,7 +30,14 @@ class CuBlas:
         """None for what fits in memory; a convolution in float32, as im2col is."""
         if isinstance(problem, Conv2d) and problem.dtype != "float32":
             return f"im2col on the device is float32, not {problem.dtype}"
-        columns = problem.batch * problem.im2col_bytes() if isinstance(problem, Conv2d) else 0
+        columns = 0
+        if isinstance(problem, Conv2d) and problem.im2col_bytes():
+            columns, parts = problem.batch * problem.im2col_bytes(), problem.batch * problem.groups
+            if parts > MOST_IN_GRID:
+                return (
+                    f"im2col lowers {parts} images and groups at once, a launch counts "
+                    f"{MOST_IN_GRID}. Use a smaller --batch"
+                )
         return too_little_memory(problem.minimal_bytes() + columns)
 
     def algorithms(self, problem: Problem) -> Mapping[str, Sequence[str]]:
@@ -56,13 +61,10 @@ class CuBlas:
 
     def library(self) -> str:
         """cuBLAS's version, and whether TF32 was asked for."""
-        import os
-
         import cupy
 
         version = int(cupy.cuda.cublas.getVersion(cupy.cuda.Device().cublas_handle))
-        math = "TF32" if os.environ.get(TF32) == "1" else "float32"
-        return f"cuBLAS {version} in {math}, {describe_device()}"
+        return f"cuBLAS {version} in {cublas_math()}, {describe_device()}"
 
 
 class CuDnn:
@@ -135,11 +137,17 @@ class CuFft:
         assert isinstance(problem, Conv2d)  # noqa: S101 - supports() refuses the others
         flops = transform_flops(problem, transform_geometry(problem), prepared=False)
         call = _spectral(problem, arrays)
-        return Work((("convolve", call),), 2 * _spectra_bytes(problem), flops)
+        nbytes = 2 * _spectra_bytes(problem)
+        return Work((("convolve", call),), nbytes, flops, SPECTRAL_LAUNCHES)
 
     def library(self) -> str:
         """The versions of CuPy, the driver and the device."""
         return f"cuFFT, {describe_device()}"
+
+
+def cublas_math() -> str:
+    """How cuBLAS multiplies float32: "TF32" where CUPY_TF32 asks for that, else "float32"."""
+    return "TF32" if os.environ.get(TF32) == "1" else "float32"
 
 
 def _missing(module: str, name: str) -> str | None:
@@ -148,7 +156,9 @@ def _missing(module: str, name: str) -> str | None:
     try:
         getattr(cupy.cuda, module)
     except (ImportError, AttributeError, RuntimeError):
-        return f"CuPy does not find {name}. Install CUDA's libraries with: {TOOLKIT}"
+        major = int(cupy.cuda.runtime.runtimeGetVersion()) // 1000
+        toolkit = f"pip install 'cupy-cuda{major}x[ctk]'"
+        return f"CuPy does not find {name}. Install CUDA's libraries with: {toolkit}"
     return None
 
 
@@ -165,13 +175,7 @@ def _lowered(problem: Conv2d, arrays: Mapping[str, DeviceArray]) -> Work:
             (("multiply", partial(cupy.matmul, filters, columns, out=out)),), 0, problem.flops()
         )
     columns = cupy.empty((problem.batch, groups, shape.k, shape.n), "float32")
-    lower = cupy.RawModule(code=source("image"), options=options(image_macros(problem)))
-    launch = Launch(
-        lower.get_function("im2col"),
-        (min(BLOCKS, ceil(shape.k * shape.n / THREADS)), problem.batch * groups, 1),
-        (THREADS, 1, 1),
-        (arrays["x"], columns, np.int32(groups)),
-    )
+    launch = im2col_launch(problem, arrays["x"], columns, problem.batch)
     multiply = partial(cupy.matmul, filters, columns, out=out)
     return Work((("im2col", launch), ("multiply", multiply)), columns.nbytes, problem.flops())
 
@@ -209,4 +213,5 @@ def _spectra_bytes(problem: Conv2d) -> int:
     """Of images, filters and products."""
     n, c, k = problem.batch, problem.channels, problem.filters
     frequencies = prod(transform_geometry(problem).frequencies)
-    return COMPLEX_BYTES * frequencies * (n * c + k * (c // problem.groups) + n * k)
+    complex_bytes = 2 * np.dtype(problem.dtype).itemsize
+    return complex_bytes * frequencies * (n * c + k * (c // problem.groups) + n * k)

@@ -39,13 +39,13 @@ def doctor(root: str, gpu: bool, json_to: str | None, quiet: bool) -> int:
     --gpu: whether the GPU kernels are right on this device, and how fast, as a report to paste
     into an issue; it ends with what those checks give.
     """
+    check_json_target(json_to)
     if gpu:
         from gemmbench.cli.gpu import print_gpu_reports
 
-        return print_gpu_reports()
+        return print_gpu_reports(json_to, quiet)
     from gemmbench.doctor import examine
 
-    check_json_target(json_to)
     findings = examine(Path(root), os.environ)
     if not quiet:
         click.echo("\n".join(text(finding) for finding in findings), err=json_to == "-")

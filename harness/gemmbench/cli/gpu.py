@@ -1,17 +1,24 @@
 """`gemmbench doctor --gpu`: every backend's own checks of its device, as a report to paste."""
 
+import json
+
 import click
 
 PATIENCE = 1800.0  # seconds for one backend's checks
 
 
-def print_gpu_reports() -> int:
-    """Print the report of each backend that drives a device; always 0."""
+def print_gpu_reports(json_to: str | None, quiet: bool) -> int:
+    """Print the report of each backend that drives a device, and write them as JSON; always 0."""
     from gemmbench.backend import installed_backends
 
-    reports = [report for spec in sorted(installed_backends()) for report in _report(spec)]
-    for report in reports:
-        click.echo(report)
+    specs = sorted(installed_backends())
+    found = [{"backend": spec, "report": report} for spec in specs for report in _report(spec)]
+    for each in [] if quiet else found:
+        click.echo(each["report"], err=json_to == "-")
+    if json_to:
+        with click.open_file(json_to, "w") as target:
+            json.dump({"schema": 1, "reports": found}, target, indent=2)
+            target.write("\n")
     return 0
 
 

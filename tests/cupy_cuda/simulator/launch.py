@@ -68,7 +68,10 @@ CONTROL = {"bra", "bar", "barrier", "ret", "exit"}
 
 
 def _params(program: Program, args: Sequence[Any], memory: Global) -> dict[str, Any]:
-    """Parameters as the driver packs them: the bytes of each argument, read by declared type."""
+    """Parameters as the driver packs them: the bytes of each argument, read by declared type.
+
+    What lies behind an argument that is too short is anything, so that one is refused.
+    """
     if len(args) != len(program.params):
         raise PtxError(f"{program.entry} takes {len(program.params)} arguments, got {len(args)}")
     params = {}
@@ -77,8 +80,12 @@ def _params(program: Program, args: Sequence[Any], memory: Global) -> dict[str, 
             params[name] = memory.add(arg)
         else:
             dtype = np.dtype(TYPES[kind])
-            packed = np.asarray(arg).tobytes()[: dtype.itemsize].ljust(dtype.itemsize, b"\0")
-            params[name] = np.frombuffer(packed, dtype)[0]
+            packed = np.asarray(arg).tobytes()
+            if len(packed) < dtype.itemsize:
+                raise PtxError(
+                    f"{name}: got {len(packed)} bytes, the kernel reads {dtype.itemsize} there"
+                )
+            params[name] = np.frombuffer(packed[: dtype.itemsize], dtype)[0]
     return params
 
 
