@@ -76,19 +76,21 @@ def best(
     problem: Problem,
     *,
     threads: int | None = None,
+    max_error: float | None = None,
     db: str | os.PathLike[str] | None = None,
     allow_stale: bool = False,
 ) -> BestKernel:
     """The stored winner of `problem` on this machine, with plain weights.
 
-    `threads` defaults to the physical cores, `db` to GEMMBENCH_DB or results/gemmbench.db.
+    `threads` defaults to the physical cores, `db` to GEMMBENCH_DB or results/gemmbench.db. With
+    `max_error` the winner of the races with that `--max-error`, without it of those with none.
     Raises GemmbenchError if no race of it is stored, or if the winner's kernel or library changed
     since, so that it may have lost: unless `allow_stale`.
     """
     from gemmbench_results.store import open_store
 
     machine = detect_machine()
-    protocol = RaceProtocol(threads=threads or machine.cores)
+    protocol = RaceProtocol(threads=threads or machine.cores, max_error=max_error)
     place = db or os.environ.get("GEMMBENCH_DB", DEFAULT_DB)
     with open_store(place, create=False) as store:
         found = champion(store.races(machine, protocol, problem), "plain")

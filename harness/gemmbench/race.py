@@ -262,7 +262,8 @@ class Heat:
     """One turn of a race in fresh processes.
 
     A `quick` heat, for searches, verifies on one case only and times on its operands, so that
-    they need not be exchanged between configs; whoever it finds best is raced in earnest.
+    they need not be exchanged between configs; whoever it finds best is raced in earnest. Where
+    an error limit is set, products are verified on rounded operands too, which tell their error.
     """
 
     def __init__(
@@ -441,7 +442,9 @@ class Heat:
         if is_transform(entrant.contender):
             return [cases.uniform]
         if self.quick:
-            return [cases.integers]
+            # An error is known only where the answer is rounded.
+            limited = self.race.spec.protocol.max_error is not None
+            return [cases.integers, *([cases.uniform] if limited else [])]
         once = cases.selections if self.process == 0 else ()
         return [*once, cases.integers, cases.uniform]
 

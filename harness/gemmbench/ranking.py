@@ -59,13 +59,16 @@ def too_inexact(trial: Trial) -> bool:
     return trial.relative_error is not None and not may_win(trial)
 
 
-def champions(trials: Sequence[Trial], weights: str) -> list[int]:
-    """Indices of the timed trials with `weights` that may win, the fastest of each contender."""
+def champions(trials: Sequence[Trial], weights: str, *, inexact: bool = False) -> list[int]:
+    """Indices of the timed trials with `weights` that may win, the fastest of each contender.
+
+    With `inexact` also those whose error is above the limit.
+    """
     best: dict[tuple[object, ...], tuple[float, int]] = {}
     for index, trial in enumerate(trials):
         one = trial.contender
-        complete = trial.state is TrialState.COMPLETE
-        if complete and trial.measurement and one.weights == weights and may_win(trial):
+        timed = trial.state is TrialState.COMPLETE and bool(trial.measurement)
+        if timed and one.weights == weights and (inexact or may_win(trial)):
             key = (one.backend, one.algorithm, one.environment)
             pace = (summarize(trial.measurement).median, index)
             best[key] = min(pace, best.get(key, pace))

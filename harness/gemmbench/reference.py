@@ -7,8 +7,9 @@ walk, so √k and not k; the looser k·u would accept a kernel that drops a term
 Source: Ipsen & Zhou, Probabilistic Error Analysis for Inner Products, arXiv:1906.10465.
 
 Transform algorithms spread the error of one element over its whole tile, so their bound is
-normwise, against a typical |A||B|: λ·(log2(points) + √channels)·u/√k, the logarithm for the
-transforms, the root for the sum over channels between them. Source: Gentleman & Sande
+normwise, against a typical |A||B|: λ·(log2(points) + √chain)·u/√k, the logarithm for the
+transforms, the root for the sum between them, over the channels of a group and, where strides
+are split into phases, over the phases that have a tap. Source: Gentleman & Sande
 1966, as summed up at https://www.fftw.org/accuracy/comments.html: the error of an FFT grows like
 the log of its points in the worst case. An FFT's matrices are unitary; Winograd's are not, and
 amplify the errors by a factor that follows from them, which the contender tells (`growth`), at
@@ -124,9 +125,10 @@ def error_bound(problem: Problem, algorithm: str, growth: float = 1.0) -> float:
     unit, k = UNIT_ROUNDOFF[problem.dtype], problem.reduction_length()
     if algorithm in TRANSFORM_ALGORITHMS and isinstance(problem, Conv2d):
         points = (problem.height + 2 * problem.pad[0]) * (problem.width + 2 * problem.pad[1])
-        channels = problem.channels // problem.groups
+        (r, s), (down, along) = problem.kernel, problem.stride
+        chain = problem.channels // problem.groups * min(r, down) * min(s, along)
         grown = LAMBDA * min(max(growth, 1.0), MOST_GROWTH)
-        return float(grown * (max(log2(points), 1.0) + channels**0.5) * unit / k**0.5)
+        return float(grown * (max(log2(points), 1.0) + chain**0.5) * unit / k**0.5)
     return float(LAMBDA * k**0.5 * unit)
 
 

@@ -144,11 +144,15 @@ def environment_to_data(environment: Environment) -> Row:
 
 
 def evaluation_from_row(row: Mapping[str, Any], *, here: bool) -> Evaluation:
-    """The evaluation in `row` (columns of trial, problem and machine)."""
+    """The evaluation in `row` (columns of trial, problem and machine).
+
+    Without seconds if it was not right, or not known to be as exact as its run asked for.
+    """
+    usable = row["state"] == TrialState.COMPLETE and _exact_enough(row)
     return Evaluation(
         problem=problem_from_row(row),
         config=row["config"],
-        seconds=row["seconds_median"] if row["state"] == TrialState.COMPLETE else None,
+        seconds=row["seconds_median"] if usable else None,
         source_hash=row["source_hash"],
         machine=row["key"],
         here=here,
@@ -229,6 +233,11 @@ def _seconds(measurement: Measurement) -> Row:
         "seconds_high": summary.high,
         "seconds_min": summary.minimum,
     }
+
+
+def _exact_enough(row: Mapping[str, Any]) -> bool:
+    limit, error = row["error_limit"], row["relative_error"]
+    return limit is None or (error is not None and error <= limit)
 
 
 def _finite(value: float) -> float | None:

@@ -209,7 +209,7 @@ class Store:
         """The fastest config of the newest run that raced one after a search, or a tuned one.
 
         For the same problem, machine, source, threads and protocol; None if there is none. It is
-        the default where a search found nothing faster.
+        the default where a search found nothing faster that may win.
         """
         trial = schema.trial.c
         own = (
@@ -231,6 +231,7 @@ class Store:
         query = (
             _trials(trial.config)
             .where(*own, trial.purpose == "race")
+            .where(or_(trial.error_limit.is_(None), trial.relative_error <= trial.error_limit))
             .where(or_(trial.run_id.in_(searched), trial.run_id.in_(tuned)))
             .order_by(trial.run_id.desc(), trial.seconds_median, trial.id.desc())
             .limit(1)

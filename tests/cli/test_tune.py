@@ -46,6 +46,21 @@ def tune(folder: Path, planted: str, *arguments: str) -> subprocess.CompletedPro
     return call(folder, "tune", "tiny.yaml", *backend, *TUNE, *arguments)
 
 
+def test_a_winner_under_an_error_limit_is_found_with_that_limit(tmp_path: Path) -> None:
+    asked = ("--backend", f"{PLANTED}:Honest", "--only", "one", "--threads", "1", "--budget", "1")
+    done = call(tmp_path, "run", "tiny.yaml", *asked, "--processes", "1", "--max-error", "1e-4")
+    assert done.returncode == 0, done.stderr
+    found = call(tmp_path, "best", "tiny.yaml", "--threads", "1", "--max-error", "1e-4")
+    assert "one" in found.stdout, found.stderr
+    other = call(tmp_path, "best", "tiny.yaml", "--threads", "1", "--max-error", "1e-5")
+    assert other.returncode == 2
+    assert "Run 'gemmbench tune tiny.yaml --max-error 1e-05'." in other.stderr
+    problem, place = Gemm(8, 8, 64), tmp_path / "results/gemmbench.db"
+    assert gemmbench.best(problem, threads=1, max_error=1e-4, db=place).run().shape == (8, 64)
+    with pytest.raises(GemmbenchError, match=r"no race of .* is stored"):
+        gemmbench.best(problem, threads=1, db=place)
+
+
 def test_a_search_ends_with_what_was_gained_and_best_prints_it(tmp_path: Path) -> None:
     done = tune(tmp_path, "SearchesSoundTiles", "--budget", "6", "--evaluations", "12")
     assert done.returncode == 0, done.stderr

@@ -229,6 +229,21 @@ def test_only_a_complete_race_of_a_tuned_config_is_a_winner(store, changes):
     assert best(store) is None
 
 
+def test_a_config_less_exact_than_was_asked_for_is_no_stored_winner(store):
+    run = begin(store, max_error=1e-5)
+    faster = Measurement((Sample(0.001, 10, 0, 0),))
+    limited = replace(PROTOCOL, max_error=1e-5)
+    for mr, error, measurement in [
+        (2, 1e-3, faster), (6, None, faster), (4, 1e-6, COMPLETE.measurement),
+    ]:  # fmt: skip
+        assert best(store, protocol=limited) is None
+        store.record(run, replace(
+            COMPLETE, contender=replace(COMPLETE.contender, config={"mr": mr}),
+            measurement=measurement, relative_error=error, error_limit=1e-5,
+        ))  # fmt: skip
+    assert best(store, protocol=limited) == {"mr": 4}
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -333,6 +348,14 @@ def test_evaluations_come_back_by_kernel_with_whether_they_were_measured_here(st
     ]
     assert {e.machine for e in found} == {MACHINE.key(), elsewhere.key()}
     assert all(dict(e.config) == dict(COMPLETE.contender.config) for e in found)
+
+
+def test_evaluations_less_exact_than_was_asked_for_come_back_as_not_timed(store):
+    run = begin(store)
+    for limit, error in [(None, None), (None, 1e-3), (1e-5, 1e-6), (1e-5, 1e-3), (1e-5, None)]:
+        store.record(run, searched(error_limit=limit, relative_error=error))
+    found = store.evaluations(MACHINE, PROTOCOL, COMPLETE.contender)
+    assert [one.seconds is not None for one in found] == [True, True, True, False, False]
 
 
 def test_evaluations_tell_what_was_measured_in_one_go_and_what_timed_out(store):

@@ -65,6 +65,18 @@ def test_what_was_not_tuned_or_not_right_is_not_mentioned() -> None:
     assert gain_sentences([], ()) == []
 
 
+def test_a_config_less_exact_than_was_asked_for_gains_nothing() -> None:
+    limits = {"error_limit": 1e-5}
+    default = replace(DEFAULT, relative_error=1e-6, **limits)
+    inexact = replace(trial(1.0, {"mr": 8}, tuned=True), relative_error=1e-3, **limits)
+    searched = {("s", "l", "numba gemm")}
+    (sentence,) = gain_sentences([default, inexact], searched)
+    assert sentence == "l: numba gemm: the default, mr=4, is the best that was found."
+    swapped = [replace(default, relative_error=1e-3), replace(inexact, relative_error=1e-6)]
+    (sentence,) = gain_sentences(swapped, searched)
+    assert sentence == "l: numba gemm: mr=8 is the best that was found."
+
+
 def test_a_rival_that_left_early_is_no_measured_lead() -> None:
     few = Measurement(DEFAULT.measurement.samples[:2])
     slow = replace(DEFAULT, measurement=few)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import product as each
 from math import log2, sqrt
 from pathlib import Path
@@ -235,6 +236,15 @@ def test_the_bound_of_a_transform_is_below_one_term_of_its_sum() -> None:
     bound = error_bound(problem, "fft")
     assert bound >= LAMBDA * log2(18 * 18) * 2.0**-24 / sqrt(problem.reduction_length())
     assert bound < 0.01 / problem.reduction_length()
+
+
+def test_the_bound_of_a_transform_grows_with_the_phases_that_have_a_tap() -> None:
+    plain = Conv2d(1, 16, 16, 16, 8, (3, 5), pad=(1, 1))
+    for stride, phases in [((1, 1), 1), ((2, 1), 2), ((2, 2), 4), ((4, 4), 12), ((9, 9), 15)]:
+        strided = replace(plain, stride=stride)
+        sums = LAMBDA * sqrt(16 * phases) * 2.0**-24 / sqrt(plain.reduction_length())
+        transforms = LAMBDA * log2(18 * 18) * 2.0**-24 / sqrt(plain.reduction_length())
+        assert error_bound(strided, "winograd") == pytest.approx(transforms + sums)
 
 
 def test_needed_bytes_grow_with_every_size() -> None:

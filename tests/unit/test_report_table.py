@@ -206,6 +206,16 @@ def test_who_is_too_inexact_is_fast_and_no_winner():
     assert "--max-error" in text
 
 
+def test_an_inexact_tuned_config_is_not_praised():
+    limits = {"error_limit": 1e-5, "rms_error": 1e-6}
+    default = trial("conv1", CONV1, numba("winograd"), 0.01, relative_error=1e-6, **limits)
+    for error, praised in [(1e-6, True), (2e-5, False)]:
+        tuned = trial(
+            "conv1", CONV1, numba("winograd", True), 0.005, relative_error=error, **limits
+        )
+        assert ("Tuning made" in " ".join(plain_sentences([tuned, default], {}))) is praised
+
+
 def test_the_exact_config_stands_for_a_contender_whose_faster_one_is_inexact():
     limits = {"error_limit": 1e-5, "rms_error": 1e-6}
     tuned = trial("conv1", CONV1, numba("winograd", True), 0.005, relative_error=2e-5, **limits)

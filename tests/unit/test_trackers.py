@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 from xml.etree import ElementTree
@@ -33,6 +34,11 @@ def test_each_contender_is_one_entry_its_fastest_config_under_a_name_of_its_own(
     assert "alexnet/conv2/numba im2col prepared" in NAMES
     assert "alexnet/fc6/blas gemm (OMP=2)" in NAMES
     assert all(entry.trial.state is TrialState.COMPLETE for entry in ENTRIES)
+
+
+def test_who_is_too_inexact_to_win_is_tracked_all_the_same():
+    limited = [replace(one, error_limit=1e-9, relative_error=1e-3) for one in example_trials()]
+    assert [entry.name for entry in entries(limited)] == NAMES
 
 
 def test_pyperf_reads_every_value_of_every_process_back(tmp_path: Path):

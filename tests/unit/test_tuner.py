@@ -344,8 +344,13 @@ def test_a_default_that_was_measured_before_the_machine_was_warm_gets_another_ch
     assert dict(config) == default
 
 
-def test_a_config_less_exact_than_asked_for_is_fast_and_never_wins(tmp_path: Path) -> None:
+@pytest.mark.parametrize("algorithm", ["winograd", "direct"])
+@pytest.mark.parametrize("weights", ["plain", "prepared"])
+def test_a_config_less_exact_than_asked_for_is_fast_and_never_wins(
+    tmp_path: Path, algorithm: str, weights: str
+) -> None:
     kernels = Kernels()
+    kernels.pace = lambda c: 0.01 / int(c["mr"]) ** 2 / int(c["nv"])  # type: ignore[method-assign]
     ask = kernels.ask
 
     def with_errors(method: str, **params: Any) -> dict[str, Any]:
@@ -358,6 +363,5 @@ def test_a_config_less_exact_than_asked_for_is_fast_and_never_wins(tmp_path: Pat
     kernels.ask = with_errors  # type: ignore[method-assign]
     tuner = make_tuner(tmp_path, kernels)
     tuner.race.spec = replace(tuner.race.spec, protocol=RaceProtocol(max_error=1e-5))
-    # Products of matrices are verified on integers only while searching: this one is a transform.
-    tuner.contender = replace(tuner.contender, algorithm="winograd")
+    tuner.contender = replace(tuner.contender, algorithm=algorithm, weights=weights)
     assert tuner.run() == {"mr": 4, "nv": 3}

@@ -316,7 +316,7 @@ def _set_buffers(plan: Plan, vector: Vector, cut: Blocking, kc: int) -> None:
     p, threads = plan.record[0], cut.threads()
     if cut.pack_a == "on":
         rows = min(int(p["mc"]) * (int(p["tile_rows"]) + 1), int(p["m"]))
-        step = _stride(rows * kc * vector.itemsize + vector.nbytes)  # the last panel spills
+        step = per_thread(rows * kc * vector.itemsize + vector.nbytes)  # the last panel spills
         plan.set(buffer_a=plan.workspace(threads * step), buffer_a_step=step)
     if cut.pack_b in ("on", "fused"):
         # Where all rows of a panel come one after the other, no two panels are needed at a time.
@@ -324,9 +324,10 @@ def _set_buffers(plan: Plan, vector: Vector, cut: Blocking, kc: int) -> None:
         panels = int(p["nc"]) if keeps else 1
         vectors = min(panels * (int(p["tile_vectors"]) + 1), -(-int(p["n"]) // vector.lanes))
         plan.set(keeps_panels=int(keeps))
-        step = _stride((vectors * kc + 1) * vector.nbytes)
+        step = per_thread((vectors * kc + 1) * vector.nbytes)
         plan.set(buffer_b=plan.workspace(threads * step), buffer_b_step=step)
 
 
-def _stride(nbytes: int) -> int:
+def per_thread(nbytes: int) -> int:
+    """Bytes from one thread's buffer of `nbytes` to the next one's."""
     return -(-nbytes // _PAGE_BYTES) * _PAGE_BYTES + _SKEW_BYTES

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gemmbench.cli.options import db_option, threads_option
+from gemmbench.cli.options import db_option, max_error_option, threads_option
 from gemmbench.cli.suite import SuiteName
 from gemmbench.errors import GemmbenchError
 
@@ -61,6 +61,7 @@ ASK_SECONDS = 60.0
     show_default=True,
     help="Races with operands left where they were, or rotated through more than the caches.",
 )
+@max_error_option
 @db_option
 def best(
     suite: str,
@@ -73,13 +74,15 @@ def best(
     portfolio: int | None,
     threads: int | None,
     cache: str,
+    max_error: float | None,
     db: str,
 ) -> int:
     """Print the stored winner of each of SUITE's layers on this machine, with its config.
 
     The newest race of a layer counts. Who raced only earlier is compared through what ran
     unchanged in both races, for times of different days are not comparable; who shares no race
-    is named. A winner whose kernel changed since is marked stale.
+    is named. A winner whose kernel changed since is marked stale. Races with --max-error are found
+    with the same --max-error.
     """
     if portfolio is not None and format_ != "table":
         raise click.UsageError(
@@ -100,6 +103,7 @@ def best(
         processes=1,
         memory=None,
         seed=0,
+        max_error=max_error,
     )
     (loaded,) = asked.suites
     with open_store(db, create=False) as store:
@@ -112,9 +116,12 @@ def best(
             click.echo(portfolio_text(store, asked, loaded.layers, found, portfolio))
             return 0
     if not found:
+        limit = "" if max_error is None else f" --max-error {max_error:g}"
         raise GemmbenchError(
             f"{suite}: no race of its layers is stored for this machine, "
-            f"{asked.protocol.threads} threads and {cache} caches. Run 'gemmbench tune {suite}'."
+            f"{asked.protocol.threads} threads, {cache} caches and "
+            f"{'no --max-error' if max_error is None else limit.strip()}. "
+            f"Run 'gemmbench tune {suite}{limit}'."
         )
     found = marked(found, asked.machine, asked.protocol)
     texts = {

@@ -13,6 +13,7 @@ from gemmbench.cli.options import (
     Seconds,
     db_option,
     json_option,
+    max_error_option,
     parse_size,
     quiet_option,
     seed_option,
@@ -79,13 +80,7 @@ OPTIONS: tuple[Callable[[Any], Any], ...] = (
         help="Operands where the last call left them, or rotated through more memory "
         "than the caches.",
     ),
-    click.option(
-        "--max-error",
-        type=click.FloatRange(min=0, min_open=True),
-        metavar="X",
-        help="Largest error, over the rms of the answer, with which an algorithm may win. "
-        "[default: any that is right]",
-    ),
+    max_error_option,
     click.option(
         "--fill",
         type=click.Choice(["uniform", "integers", "zeros", "denormal"]),

@@ -76,6 +76,18 @@ def check_json_target(json_to: str | None) -> None:
         )
 
 
+def max_error_option(command: Command) -> Command:
+    """`command` with `--max-error`: who is less exact than that wins nothing."""
+    option = click.option(
+        "--max-error",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="X",
+        help="Largest error, over the rms of the answer, with which an algorithm may win. "
+        "[default: any that is right]",
+    )
+    return option(command)
+
+
 def seed_option(command: Command) -> Command:
     """`command` with `--seed`: of the operands, the search and the order of turns."""
     option = click.option(

@@ -1,7 +1,8 @@
 """What trackers are told of a run: one entry a way of computing a layer, under a stable name.
 
 Several configs of one contender race each other; the fastest stands for it, as in the view
-`series`, so that a name stays the same when a search finds other tiles. Times are per call.
+`series`, so that a name stays the same when a search finds other tiles. An error limit, which
+decides who may win, does not decide who is tracked. Times are per call.
 """
 
 from collections.abc import Sequence
@@ -41,7 +42,7 @@ def entries(trials: Sequence[Trial]) -> list[Entry]:
     found = []
     for own in layers.values():
         kinds = dict.fromkeys(trial.contender.weights for trial in own)
-        places = sorted(place for kind in kinds for place in champions(own, kind))
+        places = sorted(place for kind in kinds for place in champions(own, kind, inexact=True))
         found += [_entry(own[place]) for place in places]
     return found
 

@@ -7,6 +7,7 @@ search, whose best sample is a lucky one.
 from collections.abc import Collection, Sequence
 from math import expm1, isfinite
 
+from gemmbench.ranking import may_win
 from gemmbench.stats import VERDICT_CONFIDENCE, judge, summarize
 from gemmbench.trial import Trial, TrialState
 
@@ -16,11 +17,13 @@ def gain_sentences(
 ) -> list[str]:
     """One sentence for each layer and contender that was tuned: a gain, a tie, or undecided.
 
-    `searched` are the suites, layers and labels that had configs measured.
+    `searched` are the suites, layers and labels that had configs measured. Who is less exact than
+    was asked for gains nothing.
     """
     groups: dict[tuple[str, str, str], list[Trial]] = {}
     for trial in trials:
-        if trial.state is TrialState.COMPLETE and trial.measurement and trial.contender.config:
+        timed = trial.state is TrialState.COMPLETE and bool(trial.measurement)
+        if timed and may_win(trial) and trial.contender.config:
             key = (trial.suite, trial.layer, trial.contender.label())
             groups.setdefault(key, []).append(trial)
     return [
@@ -35,7 +38,8 @@ def _sentence(group: Sequence[Trial]) -> str:
     order = sorted(group, key=lambda trial: summarize(trial.measurement).median)
     best, rivals = order[0], order[1:]
     if not rivals:
-        return f"the default, {config_text(best)}, is the best that was found."
+        name = config_text(best) if best.contender.tuned else f"the default, {config_text(best)},"
+        return f"{name} is the best that was found."
     return " ".join(_against(best, rival) for rival in rivals)
 
 

@@ -5,6 +5,7 @@ from shlex import quote
 from statistics import median
 
 from gemmbench.problem import Gemm
+from gemmbench.ranking import may_win
 from gemmbench.stats import ONE_PROCESS_EFFECT, Verdict
 from gemmbench.trial import Trial, TrialState
 from gemmbench_results.report.standing import (
@@ -133,11 +134,14 @@ def _fraction(standing: Standing) -> float | None:
 
 
 def _default_and_tuned(layer: Sequence[Trial]) -> dict[ContenderKey, tuple[float, float]]:
-    """Median seconds with the default and with the tuned config, of contenders that ran both."""
+    """Median seconds with the default and with the tuned config, of contenders that ran both.
+
+    Configs that may not win are left out.
+    """
     medians: dict[ContenderKey, dict[bool, float]] = {}
     for trial in layer:
         summary = summary_of(trial)
-        if summary:
+        if summary and may_win(trial):
             medians.setdefault(contender_key(trial), {})[trial.contender.tuned] = summary.median
     return {key: (two[False], two[True]) for key, two in medians.items() if len(two) == 2}
 

@@ -9,7 +9,7 @@ from gemmbench.backend import Operands
 from gemmbench.machine import Machine, detect_machine
 from gemmbench.operands import Array, fill_operands, guarded_output
 from gemmbench.problem import Conv2d, Gemm, Linear, Problem
-from gemmbench.reference import TRANSFORM_ALGORITHMS, check, typical_magnitude
+from gemmbench.reference import TRANSFORM_ALGORITHMS, Check, check, typical_magnitude
 from gemmbench.space import Config
 from gemmbench_backends.numba_cpu import NumbaCpu
 
@@ -62,8 +62,14 @@ def assert_within_bound(
     problem: Problem, config: Config, operands: Operands, prepared: Any
 ) -> None:
     """A transform's error is at most what the harness allows it."""
+    result = compared(problem, config, operands, prepared)
+    assert result.right, f"{problem} with {dict(config)}: {result}"
+
+
+def compared(problem: Problem, config: Config, operands: Operands, prepared: Any) -> Check:
+    """A transform's error and what the harness allows it."""
     inputs = {name: array for name, array in operands.items() if name != "out"}
-    result = check(
+    return check(
         problem,
         str(config["algorithm"]),
         prepared.output(),
@@ -72,7 +78,6 @@ def assert_within_bound(
         typical_magnitude(problem, inputs),
         getattr(prepared, "error_growth", 1.0),
     )
-    assert result.right, f"{problem} with {dict(config)}: {result}"
 
 
 def _convolution(problem: Conv2d, x: Array, w: Array) -> Array:

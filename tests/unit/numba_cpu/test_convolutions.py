@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from gemmbench.operands import fill_operands, guarded_output
 from gemmbench.problem import Conv2d, ProblemError
 from gemmbench_backends.numba_cpu.convolution import algorithms, cooktoom, winograd
+from gemmbench_backends.numba_cpu.convolution.layout import phases, weight_bytes
 from gemmbench_backends.numba_cpu.convolution.planes import prepare_planes
 from gemmbench_backends.numba_cpu.emit import Vector
 from gemmbench_backends.numba_cpu.model import registers
 
-from .reference import BACKEND, HERE, assert_exact, assert_within_bound
+from .reference import BACKEND, HERE, answer, assert_exact, assert_within_bound, compared
 
 BOUNDED = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 KERNELS = st.one_of(st.integers(1, 11).map(lambda r: (r, r)), st.tuples(*[st.integers(1, 11)] * 2))
@@ -24,6 +25,7 @@ PADS = st.tuples(st.integers(0, 6), st.integers(0, 6))
 STRIDES = st.one_of(st.just((1, 1)), st.tuples(st.integers(1, 4), st.integers(1, 4)))
 DILATIONS = st.one_of(st.just((1, 1)), st.tuples(st.integers(1, 3), st.integers(1, 3)))
 BLOCKED = sorted(algorithms())
+STRIDED = Conv2d(4, 256, 28, 28, 128, (5, 5), (4, 4), (2, 2))  # one sum of 256 · 16 products
 
 
 @st.composite
@@ -111,12 +113,16 @@ def test_registers_of_any_width_give_the_right_answer(problem, nbytes, dtype):
         machine = dataclasses.replace(HERE, features=_features(nbytes))
         config = {**one.space(problem, machine, choice).default, **choice}
         output = guarded_output(problem)
-        operands = {**fill_operands(problem, "uniform", 1), "out": output.array}
+        transforms = name in ("winograd", "fft")
+        fill = "uniform" if transforms else "integers"
+        operands = {**fill_operands(problem, fill, 1), "out": output.array}
         prepared = one.prepare(problem, config, operands, vector)
+        output.poison()
         prepared.run()
-        if name in ("winograd", "fft"):
+        if transforms:
             assert_within_bound(problem, config, operands, prepared)
-        assert_exact(problem, config)
+        else:
+            np.testing.assert_array_equal(prepared.output(), answer(problem, operands), name)
         assert not output.overrun()
 
 
@@ -144,21 +150,43 @@ def test_weights_that_would_fill_the_memory_are_declined():
         assert BACKEND.declined(larger)[name] == why
     large_kernel = Conv2d(1, 8, 60, 60, 8, (40, 40))
     assert "at most 17 taps" in BACKEND.declined(large_kernel)["fft"]
+    fills_the_tile = Conv2d(1, 8, 8, 8, 8, (32, 32), pad=(12, 12))
+    assert "at most 17 taps" in BACKEND.declined(fills_the_tile)["fft"]
+
+
+@pytest.mark.parametrize("nbytes", [64, 32, 16])
+def test_transformed_weights_need_no_more_memory_than_was_counted(nbytes):
+    for problem in (Conv2d(1, 6, 9, 9, 6, (3, 3), groups=3), STRIDED):
+        cut = winograd.tiling(problem, 4, Vector("float32", nbytes // 4))
+        needed = problem.groups * cut.planes * cut.weight_plane
+        assert needed <= weight_bytes(problem, cut.planes)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_transform_of_a_strided_layer_stays_well_within_its_bound(seed):
+    choice = {"algorithm": "winograd", "weights": "plain", "threads": 1}
+    config = {**algorithms()["winograd"].space(STRIDED, HERE, choice).default, **choice, "m": 4}
+    operands = {**fill_operands(STRIDED, "uniform", seed), "out": guarded_output(STRIDED).array}
+    prepared = BACKEND.prepare(STRIDED, config, operands)
+    prepared.run()
+    result = compared(STRIDED, config, operands, prepared)
+    assert result.max_error < result.bound / 2
 
 
 @pytest.mark.parametrize("m", [2, 3, 4])
 @pytest.mark.parametrize("side", ["inputs", "weights", "output"])
-def test_a_transform_made_with_a_wrong_point_is_wrong_and_not_merely_inexact(m, side):
-    problem = Conv2d(1, 16, 13, 13, 16, (3, 3), pad=(1, 1))
+@pytest.mark.parametrize("problem", [Conv2d(1, 16, 13, 13, 16, (3, 3), pad=(1, 1)), STRIDED])
+def test_a_transform_made_with_a_wrong_point_is_wrong_and_not_merely_inexact(problem, m, side):
+    taps = phases(problem).taps[0]
     choice = {"algorithm": "winograd", "weights": "plain", "threads": 1}
     config = {**algorithms()["winograd"].space(problem, HERE, choice).default, **choice, "m": m}
-    right, points = cooktoom.cook_toom(m, 3), list(cooktoom.default_points(m + 2))
+    right, points = cooktoom.cook_toom(m, taps), list(cooktoom.default_points(m + taps - 1))
     points[1] += Fraction(1, 64)
-    wrong = getattr(cooktoom.cook_toom(m, 3, points), side)
+    wrong = getattr(cooktoom.cook_toom(m, taps, points), side)
     vector, growth = registers(HERE, "float32").vector, cooktoom.growth(right) ** 2
     for label, matrix, passes in (("right", getattr(right, side), True), ("wrong", wrong, False)):
         mixed = dataclasses.replace(right, **{side: matrix})
-        kernels = winograd.WinogradKernels(f"{label}_{side}_{m}", mixed, mixed, vector)
+        kernels = winograd.WinogradKernels(f"{label}_{side}_{m}_{taps}", mixed, mixed, vector)
         output = guarded_output(problem)
         operands = {**fill_operands(problem, "uniform", 1), "out": output.array}
         tiling = winograd.tiling(problem, m, vector)

@@ -1,7 +1,6 @@
 """What convolutions by blocks share when they are made ready: plan, kernels, panels, threads."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,8 +17,6 @@ from gemmbench_backends.numba_cpu.emit import Vector
 from gemmbench_backends.numba_cpu.product import Array, Plan, Runner, split
 
 _LINE_BYTES = 64
-_PAGE_BYTES = 4096
-_SKEW_BYTES = 320  # five lines: buffers a multiple of a page apart would share cache sets
 
 
 @dataclass(slots=True)
@@ -31,7 +28,6 @@ class Convolution:
     plan: Plan
     flops: int
     error_growth: float = 1.0
-    stages: Mapping[str, Callable[[], None]] = field(default_factory=dict)
 
     @property
     def workspace_bytes(self) -> int:
@@ -140,11 +136,6 @@ def keep(plan: Plan, table: Array) -> int:
     """The address of `table`, which lives as long as the plan."""
     plan.owned.append(table)
     return int(table.ctypes.data)
-
-
-def per_thread(nbytes: int) -> int:
-    """Bytes from one thread's buffer of `nbytes` to the next one's."""
-    return -(-nbytes // _PAGE_BYTES) * _PAGE_BYTES + _SKEW_BYTES
 
 
 def odd_lines(nbytes: int) -> int:

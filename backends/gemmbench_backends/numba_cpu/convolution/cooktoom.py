@@ -49,11 +49,6 @@ class Transform:
         """n: inputs of a tile, and products."""
         return len(self.inputs)
 
-    @property
-    def outputs(self) -> int:
-        """m: outputs of a tile."""
-        return len(self.output)
-
 
 def default_points(count: int) -> tuple[Fraction, ...]:
     """The finite points that `count` products use, one fewer than they are."""

@@ -43,7 +43,7 @@ def unsupported(problem: Conv2d) -> str | None:
     taps = phases(problem).taps
     if max(taps) < 2:
         return "fft needs at least 2 taps of a phase along one side: there is nothing to save"
-    if 2 * max(taps) > LENGTHS[-1] + 2 and not any(wraps(problem, n) for n in LENGTHS):
+    if not any(_fits(problem, length) for length in LENGTHS):
         return f"fft takes at most {LENGTHS[-1] // 2 + 1} taps of a phase, got {taps[0]}×{taps[1]}"
     if not lengths(problem):
         return "fft: the transformed weights would need more than 1 GiB"
@@ -55,14 +55,20 @@ def lengths(problem: Conv2d) -> tuple[int, ...]:
 
     Of those larger than the padded image the smallest.
     """
-    taps, found = max(phases(problem).taps), []
+    found = []
     for length in LENGTHS:
-        if taps < length and (2 * taps <= length + 2 or wraps(problem, length)):
+        if _fits(problem, length):
             if 2 * weight_bytes(problem, _planes(length)) <= MOST_WEIGHT_BYTES:
                 found.append(length)
             if wraps(problem, length):
                 break
     return tuple(found)
+
+
+def _fits(problem: Conv2d, length: int) -> bool:
+    """Whether a tile holds the filter, and half its outputs are right or it holds the image."""
+    taps = max(phases(problem).taps)
+    return taps < length and (2 * taps <= length + 2 or wraps(problem, length))
 
 
 def _planes(length: int) -> int:

@@ -11,6 +11,7 @@ from gemmbench.problem import ITEMSIZE, Conv2d, Pair
 from gemmbench_backends.numba_cpu.product import Array, split
 
 MOST_WEIGHT_BYTES = 2**30  # of transformed weights: a layer that needs more is declined
+WIDEST_BYTES = 64  # of a register: AVX-512's
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +92,13 @@ class Phases:
 
 
 def weight_bytes(problem: Conv2d, planes: int) -> int:
-    """Bytes of transformed weights: for every plane as many elements as filters and channels."""
+    """Bytes of transformed weights: for every plane a row of filters for each channel.
+
+    Rows are whole registers of the widest kind, so that no machine needs more.
+    """
     depth = problem.channels // problem.groups * len(phases(problem).used)
-    return planes * depth * problem.filters * ITEMSIZE[problem.dtype]
+    row = problem.filters // problem.groups * ITEMSIZE[problem.dtype]
+    return problem.groups * planes * depth * (-(-row // WIDEST_BYTES) * WIDEST_BYTES)
 
 
 def phases(problem: Conv2d) -> Phases:

@@ -26,7 +26,6 @@ from gemmbench_backends.numba_cpu.convolution.block import (
     keep,
     new_plan,
     odd_lines,
-    per_thread,
     row_bytes,
     set_blocks,
     set_panels,
@@ -41,7 +40,7 @@ from gemmbench_backends.numba_cpu.convolution.layout import (
     phases,
 )
 from gemmbench_backends.numba_cpu.emit import Vector
-from gemmbench_backends.numba_cpu.product import Array, Plan
+from gemmbench_backends.numba_cpu.product import Array, Plan, per_thread
 from gemmbench_backends.numba_cpu.threads import runner
 
 
