@@ -46,7 +46,8 @@ def tune(folder: Path, planted: str, *arguments: str) -> subprocess.CompletedPro
 
 def test_a_winner_under_an_error_limit_is_found_with_that_limit(tmp_path: Path) -> None:
     done = call(tmp_path, "run", "tiny.yaml", "--backend", f"{PLANTED}:Honest", "--only", "one",
-                "--threads", "1", "--processes", "1", "--budget", "1", "--max-error", "1e-4")  # fmt: skip
+                "--threads", "1", "--processes", "1", "--budget", "1", "--max-error",
+                "1e-4")  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = call(tmp_path, "best", "tiny.yaml", "--threads", "1", "--max-error", "1e-4")
     assert "one" in found.stdout, found.stderr
