@@ -223,3 +223,9 @@ def test_the_exact_config_stands_for_a_contender_whose_faster_one_is_inexact():
     text = trial_table([tuned, default], {})
     assert "(default)" in text
     assert "inexact" not in text
+
+
+def test_the_command_that_is_suggested_races_the_same_again():
+    trials, verdicts = example_trials(), example_verdicts()
+    last = plain_sentences(trials, verdicts, options=" --weights both --backend ./k.py:Mine")[-1]
+    assert " --weights both --backend ./k.py:Mine --only " in last

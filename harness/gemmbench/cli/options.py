@@ -5,9 +5,11 @@ import re
 from collections.abc import Callable
 from math import isfinite
 from pathlib import Path
+from shlex import quote
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from gemmbench.errors import GemmbenchError
 
@@ -41,20 +43,47 @@ def json_option(command: Command) -> Command:
     return option(command)
 
 
-class Seconds(click.FloatRange):
-    """A positive, finite number of seconds."""
+class Positive(click.FloatRange):
+    """A positive, finite number; `meaning` says of what, in the words of an error."""
 
-    def __init__(self) -> None:
+    def __init__(self, meaning: str) -> None:
         super().__init__(min=0, min_open=True)
+        self.meaning = meaning
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """`value` as seconds; fails for infinity and NaN too."""
-        seconds: float = super().convert(value, param, ctx)
-        if not isfinite(seconds):
-            self.fail(f"{value} is not a finite number of seconds.", param, ctx)
-        return seconds
+        """`value` as a number; fails for infinity and NaN too."""
+        number: float = super().convert(value, param, ctx)
+        if not isfinite(number):
+            self.fail(f"{value} is not a finite {self.meaning}.", param, ctx)
+        return number
+
+
+class Seconds(Positive):
+    """A positive, finite number of seconds."""
+
+    def __init__(self) -> None:
+        super().__init__("number of seconds")
+
+
+def options_given(*leave_out: str) -> str:
+    """The options of the running command as the user gave them, to be typed again; else ''.
+
+    Flags, and the options whose names are in `leave_out`, are not repeated.
+    """
+    context = click.get_current_context(silent=True)
+    words: list[str] = []
+    for option in context.command.params if context else ():
+        if context is None or not isinstance(option, click.Option) or option.is_flag:
+            continue
+        name = str(option.name)
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if given and name not in leave_out:
+            value = context.params[name]
+            for each in value if option.multiple else (value,):
+                words += [max(option.opts, key=len), quote(str(each))]
+    return "".join(f" {word}" for word in words)
 
 
 def check_json_target(json_to: str | None) -> None:
@@ -70,7 +99,16 @@ def check_json_target(json_to: str | None) -> None:
             f"--json: cannot write {json_to!r}: not a file in a folder that can be written. "
             "Name a file, or '-' for stdout."
         )
-    if path.exists() and path.read_bytes()[:1] not in (b"", b"{"):
+    there = path.exists()
+    try:
+        path.open("ab").close()  # permissions do not tell all: a read-only or a special file system
+        if not there:
+            path.unlink()
+    except OSError as error:
+        raise GemmbenchError(
+            f"--json: cannot write {json_to!r}: {error.strerror}. Name another file, or '-'."
+        ) from error
+    if there and path.read_bytes()[:1] not in (b"", b"{"):
         raise GemmbenchError(
             f"--json: {json_to!r} exists and holds something else than JSON. Name another file."
         )
@@ -80,7 +118,7 @@ def max_error_option(command: Command) -> Command:
     """`command` with `--max-error`: who is less exact than that wins nothing."""
     option = click.option(
         "--max-error",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Positive("error"),
         metavar="X",
         help="Largest error, over the rms of the answer, with which an algorithm may win. "
         "[default: any that is right]",

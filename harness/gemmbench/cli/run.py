@@ -3,13 +3,15 @@
 import json
 import shlex
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from gemmbench.cli.measuring import measuring_options, what_is_asked
-from gemmbench.cli.options import Seconds, check_json_target
+from gemmbench.cli.options import Seconds, check_json_target, options_given
 from gemmbench.cli.suite import SuiteName
+from gemmbench.errors import GemmbenchError
 
 if TYPE_CHECKING:
     from gemmbench.machine import Machine
@@ -122,7 +124,7 @@ def race_and_print(
     from gemmbench_results.report.as_json import run_json, run_to_data
     from gemmbench_results.store import open_store
 
-    command = shlex.join(["gemmbench", *sys.argv[1:]])
+    command, others = shlex.join(["gemmbench", *sys.argv[1:]]), busy_machine()
     with open_store(db) as store:
         with ProgressLine(budget_seconds(suites, options), quiet=quiet) as line:
             outcome = run_suites(
@@ -130,7 +132,7 @@ def race_and_print(
             )
         if not quiet:
             text = report(suites, names, outcome, store.name)
-            click.echo(f"{text}{overrun(suites, options, outcome)}", err=json_to == "-")
+            click.echo(f"{text}{overrun(suites, options, outcome)}{others}", err=json_to == "-")
         if json_to:
             run_data = run_to_data(store.run(outcome.run))
             write_json(json_to, run_json(run_data, machine, protocol, outcome.trials))
@@ -144,15 +146,27 @@ def report(suites: "list[Suite]", names: tuple[str, ...], outcome: "Outcome", da
     from gemmbench_results.report.sentences import plain_sentences
     from gemmbench_results.report.table import trial_table
 
+    repeated = options_given("only", "budget", "json_to", "tune")
     parts = []
     for suite, name in zip(suites, names, strict=True):
         trials = [trial for trial in outcome.trials if trial.suite == suite.name]
         verdicts = verdicts_by_layer(trials)
         parts.append(f"{suite.name}: {suite.description}")
         parts.append(trial_table(trials, verdicts))
-        parts += plain_sentences(trials, verdicts, suite=name)
+        parts += plain_sentences(trials, verdicts, suite=name, options=repeated)
     searched = f"{outcome.evaluations} configs searched, {outcome.reused} stored winners reused; "
     return "\n\n".join([*parts, f"{searched}every sample is in {database} (run {outcome.run})."])
+
+
+def busy_machine() -> str:
+    """A sentence where others use the processors now, which no interval makes good; else ''."""
+    from gemmbench.doctor.busy import busy
+    from gemmbench.doctor.finding import Level
+
+    found = [f"{one.name}: {one.found}" for one in busy(Path("/")) if one.level is Level.WARNING]
+    if not found:
+        return ""
+    return f"\n\nThe machine was busy when this began ({'; '.join(found)}): see gemmbench doctor."
 
 
 def overrun(suites: "list[Suite]", options: "RunOptions", outcome: "Outcome") -> str:
@@ -180,9 +194,14 @@ def verdicts_by_layer(trials: "list[Trial]") -> "dict[str, tuple[Verdict, ...]]"
 
 def write_json(target: str, data: object) -> None:
     """Write `data` to the file `target`, or to stdout for '-'."""
-    with click.open_file(target, "w") as file:
-        json.dump(data, file, indent=2)
-        file.write("\n")
+    try:
+        with click.open_file(target, "w") as file:
+            json.dump(data, file, indent=2)
+            file.write("\n")
+    except OSError as error:
+        raise GemmbenchError(
+            f"--json: cannot write {target!r}: {error.strerror}. The database has it all."
+        ) from error
 
 
 def print_plan(

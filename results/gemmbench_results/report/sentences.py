@@ -30,16 +30,18 @@ def plain_sentences(
     verdicts: Mapping[str, Sequence[Verdict]],
     *,
     suite: str | None = None,
+    options: str = "",
 ) -> list[str]:
     """What won where, what could not be ranked, what tuning gained and what to try next.
 
     Each only if there is something to say. `suite` is what the user typed to name the suite
-    (default: the name in the trials), for the command that is suggested.
+    (default: the name in the trials), for the command that is suggested, and `options` what else
+    it needs to race the same again, each word after a space.
     """
     if not trials:
         return []
     layers = standings(trials, verdicts)
-    run = f"gemmbench run {quote(suite or trials[0].suite)}"
+    run = f"gemmbench run {quote(suite or trials[0].suite)}{options}"
     sentences = (_winners(layers), _unranked(layers), _tuning(trials), _next(layers, run))
     return [sentence for sentence in sentences if sentence]
 
