@@ -6,6 +6,7 @@ from click.testing import CliRunner
 
 from gemmbench.cli import cli
 from gemmbench.cli.options import options_given
+from gemmbench.cli.run import busy_machine
 from gemmbench.errors import GemmbenchError
 
 
@@ -40,3 +41,15 @@ def test_options_are_repeated_as_they_were_given():
     given = ["-b", "./my k.py:K", "--backend", "blas", "--only", "x", "--quiet"]
     assert CliRunner().invoke(command, given).output == " --backend './my k.py:K' --backend blas\n"
     assert options_given() == ""
+
+
+@pytest.mark.parametrize(("share", "told"), [("40.00", True), ("0.00", False)])
+def test_a_run_says_that_programs_waited_for_processors_but_not_that_one_has_ended(
+    tmp_path, share, told
+):
+    (tmp_path / "proc/pressure").mkdir(parents=True)
+    (tmp_path / "proc/loadavg").write_text("9.00 5.00 2.00 1/99 4242\n")
+    (tmp_path / "proc/pressure/cpu").write_text(f"some avg10=0.00 avg60={share} total=1\n")
+    text = busy_machine(tmp_path)
+    assert ("The machine was busy when this began" in text) is told
+    assert "runnable" not in text
