@@ -22,15 +22,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if is_of_the_contract(item) and not in_smoke_set(item):
             item.own_markers.append(pytest.mark.cuda_whole.mark)
             item.keywords["cuda_whole"] = True
-    if "cuda_whole" not in (config.getoption("-m") or ""):
+    asked = config.getoption("-m") or ""
+    if "cuda_whole" not in asked:  # in a file of smoke tests they are marked `cuda` too
         items[:] = [
             item for item in items
-            if not (is_of_the_contract(item) and item.get_closest_marker("cuda_whole"))
+            if not (item.get_closest_marker("cuda_whole")
+                    and (is_of_the_contract(item) or "cuda" in asked))
         ]  # fmt: skip
     cuda = [item for item in items if item.get_closest_marker("cuda")]
     whole = [item for item in items if item.get_closest_marker("cuda_whole")]
     gpu = [item for item in items if item.get_closest_marker("gpu")]
-    asked = config.getoption("-m") or ""
     for item in cuda + whole:
         if "cuda" not in asked:
             item.add_marker(pytest.mark.skip(reason="compiles and simulates: pytest -m cuda"))

@@ -13,6 +13,7 @@ from gemmbench_backends.cupy_cuda.tiles import Layout, Tiles, macros
 from .simulator import Launch
 from .stand_in import kernel
 
+PTX_ONLY = "compute_90"  # what runs here is PTX: the compiler need not go on to machine code
 SMOKE = (  # sizes, both copies, all stage counts, padding, vectors, dynamic memory
     Tiles(32, 32, 8, 4, 4, 16, 32, 1, "registers", 0, 4, 1),
     Tiles(64, 64, 8, 4, 4, 32, 16, 2, "registers", 4, 1, 1),
@@ -26,18 +27,17 @@ SMOKE = (  # sizes, both copies, all stage counts, padding, vectors, dynamic mem
 
 
 def shapes(tiles: Tiles, vec: int) -> Iterator[tuple[int, int, int]]:
-    """(m, n, k) that have caught defects; all multiples of `vec`.
+    """(m, n, k) that have caught defects; n and k are multiples of `vec`, so that it is one kernel.
 
     One element, one tile and one more and one less, a grid that is not square, k shorter than a
     step, k not a multiple of it, and k so long that every buffer is filled again.
     """
-    less, more = vec, vec
-    yield vec, vec, vec
-    yield tiles.bm - less, tiles.bn - less, tiles.bk
+    yield 1, vec, vec
+    yield tiles.bm - 1, tiles.bn - vec, tiles.bk
     yield tiles.bm, tiles.bn, 2 * tiles.bk
-    yield tiles.bm + more, tiles.bn + more, tiles.bk + more
-    yield vec, 2 * tiles.bn + vec, 3 * tiles.bk - vec
-    yield 2 * tiles.bm + vec, vec, max(vec, tiles.bk // 2 // vec * vec)
+    yield tiles.bm + 1, tiles.bn + vec, tiles.bk + vec
+    yield 1, 2 * tiles.bn + vec, 3 * tiles.bk - vec
+    yield 2 * tiles.bm + 1, vec, max(vec, tiles.bk // 2 // vec * vec)
     yield tiles.bm, vec, (tiles.stages + 2) * tiles.bk - vec
 
 
@@ -62,7 +62,7 @@ def integers(shape: tuple[int, ...], seed: int) -> Any:
 
 def run_product(
     tiles: Tiles, product: Layout, *, alpha: float = 2.0, beta: float = 0.0, split: int = 1,
-    arch: str = "sm_90", code: str | None = None,
+    arch: str = PTX_ONLY, code: str | None = None,
 ) -> Launch:  # fmt: skip
     """Run one product on integers and compare bit for bit. With beta 0, C is NaN before.
 
@@ -90,10 +90,14 @@ def run_product(
     return done
 
 
-def run_shapes(tiles: Tiles, *, arch: str = "sm_90", code: str | None = None) -> None:
-    """Every shape, with beta 0 over NaN and another beta."""
+def run_shapes(tiles: Tiles, *, arch: str = PTX_ONLY, code: str | None = None) -> None:
+    """Every shape with beta 0 over NaN; those of one block or with a ragged one with another beta.
+
+    Beta only matters where C is written, which is the same code whatever k is.
+    """
     for m, n, k in shapes(tiles, tiles.vec):
-        for beta in (0.0, 3.0):
+        betas = (0.0, 3.0) if k <= tiles.bk + tiles.vec else (0.0,)
+        for beta in betas:
             run_product(tiles, plain_layout(m, n, k), beta=beta, arch=arch, code=code)
 
 

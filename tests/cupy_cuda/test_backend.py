@@ -25,6 +25,7 @@ from gemmbench.problem import Conv2d, Gemm, Problem
 from gemmbench.reference import product as answer_of
 from gemmbench_backends.cupy_cuda import CupyCuda, contender, kernels, libraries
 from gemmbench_backends.cupy_cuda.contender import OnDevice
+from gemmbench_backends.cupy_cuda.tiles import MOST_COUNTED
 
 from .stand_in import CUDARuntimeError, State, installed
 
@@ -130,6 +131,42 @@ def test_what_does_not_fit_in_memory_is_declined_with_both_sizes(device: State) 
     assert reason is not None
     assert "needs 4.47 GiB on the device, 0.50 of 1024.00 GiB are free" in reason
     assert "--batch" in reason
+
+
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        (Gemm(1, 1, 2**31), "2147483648 columns"),
+        (Gemm(1, 2**31, 1), "2147483648 steps along k"),
+        (Conv2d(2048, 1, 1024, 1024, 1, (1, 1)), "2147483648 output pixels of all images"),
+        (
+            Conv2d(1, 2, 32768, 32768, 1, (1, 1), stride=(64, 64)),
+            "2147483648 floats of an image in a group",
+        ),
+    ],
+    ids=["n", "k", "batch times pixels", "one image"],
+)
+def test_what_32_bits_do_not_count_is_declined_with_the_count(
+    device: State, problem: Problem, words: str
+) -> None:
+    device.free_bytes = 2**60
+    reason = CupyCuda().supports(problem)
+    assert reason is not None
+    assert words in reason
+    assert "--batch" in reason
+
+
+def test_what_32_bits_just_count_is_taken(device: State) -> None:
+    device.free_bytes = 2**60
+    assert CupyCuda().supports(Gemm(1, 1, MOST_COUNTED)) is None
+    assert CupyCuda().supports(Conv2d(2047, 1, 1024, 1024, 1, (1, 1))) is None
+
+
+def test_cublas_declines_an_image_that_im2col_cannot_count(device: State) -> None:
+    device.free_bytes = 2**60
+    large = Conv2d(1, 2, 32768, 32768, 1, (1, 1), stride=(64, 64))
+    assert "floats of an image in a group" in (CupyCuda("cublas").supports(large) or "")
+    assert CupyCuda("cublas").supports(replace(large, stride=(1, 1))) is None, "no im2col"
 
 
 def test_double_precision_is_declined_by_the_kernels_only(device: State) -> None:

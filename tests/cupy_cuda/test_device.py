@@ -1,6 +1,8 @@
 """Which device there is, why it cannot be used, and how it is doing. No compiler is needed."""
 
+import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -20,6 +22,20 @@ def state(monkeypatch: pytest.MonkeyPatch) -> State:
     monkeypatch.setattr(device, "compiler_missing", lambda: None)
     monkeypatch.setattr(device, "compiler_version", lambda: "NVRTC 13.5")
     return found
+
+
+def test_importing_gemmbench_never_imports_cupy() -> None:
+    """Nor asking for the backends: it takes a second, and fails where CuPy is broken."""
+    modules = [path.stem for path in Path(device.__file__).parent.glob("*.py")]
+    names = [f"gemmbench_backends.cupy_cuda.{name}" for name in modules if name != "__init__"]
+    code = (
+        "import sys, importlib\nsys.modules['cupy'] = None  # whoever imports it raises\n"
+        f"for name in {['gemmbench', 'gemmbench.cli', *names]}: importlib.import_module(name)\n"
+        "from gemmbench_backends.cupy_cuda import CupyCuda\n"
+        "for option in ('', 'cublas', 'cudnn', 'cufft'): CupyCuda(option)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_device_that_works_is_available(state: State) -> None:

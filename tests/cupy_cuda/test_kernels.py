@@ -20,6 +20,7 @@ from gemmbench_backends.cupy_cuda.space import menu
 from gemmbench_backends.cupy_cuda.tiles import Layout, Tiles, image_macros, layout, macros
 
 from .products import (
+    PTX_ONLY,
     SMOKE,
     aligned,
     integers,
@@ -29,7 +30,7 @@ from .products import (
     with_vec,
 )
 from .simulator import PtxError
-from .stand_in import kernel
+from .stand_in import compiled, kernel
 from .test_space import PROBLEMS
 
 pytestmark = pytest.mark.cuda
@@ -64,6 +65,18 @@ def test_it_compiles_for_both_architectures_without_spills(tiles: Tiles) -> None
         assert fit >= tiles.blocks
 
 
+@pytest.mark.parametrize("implicit", [False, True], ids=["gemm", "implicit"])
+def test_what_is_simulated_is_what_a_device_is_given(implicit: bool) -> None:
+    """Stopping before machine code changes nothing in the PTX that it would be made of."""
+    problem = CONVOLUTIONS["stride"]
+    product = layout(problem, "implicit-gemm") if implicit else plain_layout(64, 64, 64)
+    chosen = options(macros(SMOKE[4], product))
+    (stopped, _), (whole, _) = (
+        compiled(gemm_source(implicit), chosen, arch) for arch in (PTX_ONLY, "sm_90")
+    )
+    assert stopped == whole
+
+
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
 def test_the_menu_as_it_is_launched_keeps_what_it_claims(arch: str) -> None:
     assert_menu_fits(*PROBLEMS[0], arch)
@@ -93,7 +106,7 @@ def assert_menu_fits(problem: Problem, algorithm: str, arch: str) -> None:
 
 
 def test_without_cp_async_it_compiles_for_the_oldest_architecture() -> None:
-    run_product(SMOKE[2], plain_layout(68, 36, 20), arch="sm_75")
+    run_product(SMOKE[2], plain_layout(68, 36, 20), arch="compute_75")
     with pytest.raises(GemmbenchError, match=r"does not compile for sm_75"):
         compile_source(gemm_source(False), macros(SMOKE[3], plain_layout(4, 4, 4)), "sm_75")
 
@@ -106,6 +119,23 @@ def test_transposed_operands(tiles: Tiles, a_k: bool, b_k: bool, vec: int) -> No
         run_product(with_vec(tiles, vec), plain_layout(m, n, k, a_k, b_k))
 
 
+def test_what_lies_between_rows_is_neither_read_nor_written() -> None:
+    """Leading dimensions longer than the rows, as of a part of a matrix."""
+    m, n, k = 68, 36, 20
+    wide = Layout(m, n, k, True, False, k + 4, n + 8, n + 12)
+    a, b = integers((m, k), 0), integers((k, n), 1)
+    left, right, out = (
+        aligned(np.full(shape, np.nan, np.float32))
+        for shape in ((m, wide.lda), (k, wide.ldb), (m, wide.ldc))
+    )
+    left[:, :k], right[:, :n] = a, b
+    built = kernel(gemm_source(False), options(macros(SMOKE[4], wide)), PTX_ONLY, "gemm")
+    launch = gemm_launch(wide, SMOKE[4], 1, None, left, right, out, 0)
+    built.launch(launch.grid, launch.block, launch.args, launch.shared_bytes)
+    np.testing.assert_array_equal(out[:, :n], a @ b)
+    assert np.isnan(out[:, n:]).all()
+
+
 @pytest.mark.parametrize("split", [2, 3, 16])
 def test_k_is_cut_into_shares_also_into_more_than_there_are_steps(split: int) -> None:
     for k in (8, 132, 200):
@@ -115,7 +145,7 @@ def test_k_is_cut_into_shares_also_into_more_than_there_are_steps(split: int) ->
 def test_partial_products_are_added_in_order() -> None:
     parts = integers((3, 500), 0)
     parts.flags.writeable = False
-    adds = kernel(source("add_splits"), options({}), "sm_90", "add_splits")
+    adds = kernel(source("add_splits"), options({}), PTX_ONLY, "add_splits")
     for beta in (0.0, 3.0):
         c = integers((500,), 1) if beta else aligned(np.full(500, np.nan, np.float32))
         expected = 2 * parts.sum(axis=0) + (beta * c if beta else 0)
@@ -128,7 +158,7 @@ def test_misaligned_vectors_are_found() -> None:
     product = plain_layout(8, 67, 8)  # 67 floats a row: not a multiple of four
     tiles = SMOKE[2]
     forced = {**macros(tiles, product), "VEC_B": 4}
-    built = kernel(gemm_source(False), options(forced), "sm_90", "gemm")
+    built = kernel(gemm_source(False), options(forced), PTX_ONLY, "gemm")
     operands = integers((8, 8), 0), integers((8, 67), 1), integers((8, 67), 2)
     wrong = gemm_launch(product, tiles, 1, None, *operands, 0)
     with pytest.raises(PtxError, match="misaligned"):
@@ -143,7 +173,7 @@ def run_convolution(tiles: Tiles, problem: Conv2d, split: int = 1) -> None:
     floats = product.c_floats
     out = aligned(np.full((split, *problem.output_shape()), np.nan, np.float32))
     defined = macros(tiles, product)
-    built = kernel(gemm_source(True), options(defined), "sm_90", "gemm")
+    built = kernel(gemm_source(True), options(defined), PTX_ONLY, "gemm")
     launch = gemm_launch(product, tiles, split, None, w, x, out, floats if split > 1 else 0)
     built.launch(launch.grid, launch.block, launch.args, launch.shared_bytes)
     np.testing.assert_array_equal(out.sum(axis=0), expected)
@@ -166,7 +196,7 @@ def test_im2col_writes_out_every_column(name: str) -> None:
     x = integers(problem.operand_shapes()["x"], 0)
     x.flags.writeable = False
     columns = aligned(np.full((product.batches, product.k, product.n), np.nan, np.float32))
-    built = kernel(source("image"), options(image_macros(problem)), "sm_90", "im2col")
+    built = kernel(source("image"), options(image_macros(problem)), PTX_ONLY, "im2col")
     grid = (2, product.batches, 1)
     built.launch(grid, (64, 1, 1), (x, columns, np.int32(problem.groups)))
     w = integers(problem.operand_shapes()["w"], 1)
@@ -180,7 +210,7 @@ def test_im2col_counts_beyond_32_bits() -> None:
     """64 channels of 2048², 3 × 3: the first columns are padding, so that no image is needed."""
     problem = Conv2d(1, 64, 2048, 2048, 64, (3, 3), pad=(1, 1))
     columns = aligned(np.full(64, np.nan, np.float32))
-    built = kernel(source("image"), options(image_macros(problem)), "sm_90", "im2col")
+    built = kernel(source("image"), options(image_macros(problem)), PTX_ONLY, "im2col")
     with pytest.raises(PtxError, match="element 64 of 64"):  # it goes on, where there is no room
         built.launch((1, 1, 1), (64, 1, 1), (aligned(columns), columns, np.int32(1)))
     assert (columns == 0).all()
@@ -191,7 +221,7 @@ def test_products_in_one_launch_share_their_filters() -> None:
     a, b = integers((2, 8, 20), 0), integers((6, 20, 12), 1)
     c = aligned(np.full((6, 8, 12), np.nan, np.float32))
     defined = macros(SMOKE[4], product)
-    built = kernel(gemm_source(False), options(defined), "sm_90", "gemm")
+    built = kernel(gemm_source(False), options(defined), PTX_ONLY, "gemm")
     launch = gemm_launch(product, SMOKE[4], 1, None, a, b, c, 0)
     built.launch(launch.grid, launch.block, launch.args, launch.shared_bytes)
     np.testing.assert_array_equal(c, np.tile(a, (3, 1, 1)) @ b)

@@ -17,8 +17,14 @@ from gemmbench_backends.cupy_cuda.architecture import (
     resident_blocks,
 )
 from gemmbench_backends.cupy_cuda.compile import read_log
-from gemmbench_backends.cupy_cuda.space import product_space, splits
-from gemmbench_backends.cupy_cuda.tiles import Tiles, layout, tiles_of
+from gemmbench_backends.cupy_cuda.space import (
+    BLOCK_SIDES,
+    DEPTHS,
+    SPLITS,
+    product_space,
+    splits,
+)
+from gemmbench_backends.cupy_cuda.tiles import REACH, Tiles, layout, tiles_of
 
 TOOLKITS = sorted(Path("/usr/local").glob("cuda*/include/cuda_occupancy.h"))
 PROBLEMS: tuple[tuple[Problem, str], ...] = (
@@ -151,6 +157,11 @@ def test_occupancy_equals_nvidias_own_formula(tmp_path):
             )  # fmt: skip
             found = resident_blocks(arch, threads, registers, shared)
             assert found == expected, (name, threads, registers, shared)
+
+
+def test_what_is_kept_free_of_an_index_covers_the_last_tile_and_empty_shares_of_k():
+    assert max(BLOCK_SIDES) <= REACH
+    assert (max(SPLITS) + 1) * max(DEPTHS) <= REACH
 
 
 def test_an_unknown_architecture_suggests_one():

@@ -27,6 +27,7 @@ from gemmbench_backends.cupy_cuda.tiles import (
     layout,
     macros,
     tiles_of,
+    uncountable,
 )
 
 COLUMN_BYTES = 2**30  # of im2col columns at most; a larger batch is lowered part by part
@@ -43,14 +44,15 @@ class Kernels:
         return None
 
     def supports(self, problem: Problem) -> str | None:
-        """None, or why not: the type, the size, the device's memory."""
+        """None, or why not: the type, the counts, the device's memory."""
         if problem.dtype != "float32":
             return f"the CUDA kernels compute float32, not {problem.dtype}"
         product = layout(problem, "implicit-gemm" if isinstance(problem, Conv2d) else "gemm")
         if ceil(product.m / 32) > MOST_IN_GRID or product.batches > MOST_IN_GRID:
             return "more rows or groups than a launch can count"
         images = images_at_once(problem, 1) if isinstance(problem, Conv2d) else 0
-        return too_little_memory(problem.minimal_bytes() + images * problem.im2col_bytes())
+        needed_bytes = problem.minimal_bytes() + images * problem.im2col_bytes()
+        return uncountable(problem, product) or too_little_memory(needed_bytes)
 
     def algorithms(self, problem: Problem) -> Mapping[str, Sequence[str]]:
         """A convolution's columns are written out, or looked up as they are needed."""

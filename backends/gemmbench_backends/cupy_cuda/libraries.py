@@ -13,6 +13,7 @@ from gemmbench.space import Config, SearchSpace
 from gemmbench_backends.cupy_cuda.contender import DeviceArray, Work
 from gemmbench_backends.cupy_cuda.device import describe_device, too_little_memory
 from gemmbench_backends.cupy_cuda.kernels import MOST_IN_GRID, im2col_launch
+from gemmbench_backends.cupy_cuda.tiles import layout, uncountable
 from gemmbench_backends.fft import transform_flops, transform_geometry
 
 TF32 = "CUPY_TF32"  # set to 1 it lets cuBLAS round float32 operands to 10 bits; CuPy's default is 0
@@ -38,6 +39,9 @@ class CuBlas:
                     f"im2col lowers {parts} images and groups at once, a launch counts "
                     f"{MOST_IN_GRID}. Use a smaller --batch"
                 )
+            reason = uncountable(problem, layout(problem, "im2col"))
+            if reason is not None:
+                return reason
         return too_little_memory(problem.minimal_bytes() + columns)
 
     def algorithms(self, problem: Problem) -> Mapping[str, Sequence[str]]:

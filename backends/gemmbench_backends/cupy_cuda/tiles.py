@@ -12,6 +12,8 @@ from gemmbench.space import Config
 FLOAT = 4  # bytes
 WIDEST = 4  # floats in one load: 16 bytes
 SHORTEST_COPY = 4  # bytes of cp.async
+REACH = 1024  # rows, columns or steps that the last tile, or an empty share of k, goes past the end
+MOST_COUNTED = 2**31 - 1 - REACH  # the kernels' rows, columns and depths are C's int
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,26 @@ def layout(problem: Problem, algorithm: str) -> Layout:
         m, pixels, k, True, False, k, pixels, pixels, batches=problem.batch * groups,
         a_count=groups, a_stride=m * k, b_stride=k * pixels, c_stride=m * pixels,
     )  # fmt: skip
+
+
+def uncountable(problem: Problem, product: Layout) -> str | None:
+    """Why the kernels' 32-bit indices are too short for `product`; None if they are not.
+
+    Rows, columns and depths are 32 bits wide, and so are places inside the channels that one group
+    sees of one image. Offsets of whole rows, images and products have 64 bits.
+    """
+    columns = "output pixels of all images" if product.image is not None else "columns"
+    counts = {"rows": product.m, columns: product.n, "steps along k": product.k}
+    if isinstance(problem, Conv2d):
+        floats = problem.channels // problem.groups * problem.height * problem.width
+        counts["floats of an image in a group"] = floats
+    for what, count in counts.items():
+        if count > MOST_COUNTED:
+            return (
+                f"{count} {what}, the kernels' 32-bit indices count {MOST_COUNTED}. "
+                "Use a smaller --batch or a smaller layer"
+            )
+    return None
 
 
 def tiles_of(config: Config) -> Tiles:

@@ -100,7 +100,8 @@ class Group:
         self.kernel, self.params, self.memory = kernel, params, memory
         self.blocks, self.per_block = len(numbers), threads
         self.count = self.blocks * threads
-        self.threads = np.arange(self.count) + numbers[0] * threads  # numbers in the whole grid
+        self.everyone = np.arange(self.count)
+        self.threads = self.everyone + numbers[0] * threads  # numbers in the whole grid
         nbytes = kernel.program.shared_bytes
         if dynamic_bytes:
             nbytes = -(-nbytes // 16) * 16 + dynamic_bytes
@@ -235,11 +236,12 @@ class Group:
 
     def lanes(self, mask: Any) -> Any:
         """Indices of the threads of `mask` in this group."""
-        return np.arange(self.count) if mask is None else np.flatnonzero(mask)
+        return self.everyone if mask is None else np.flatnonzero(mask)
 
     def of(self, value: Any, lanes: Any) -> Any:
         """A register's values in the threads `lanes`, also where it is one for all."""
-        return np.broadcast_to(np.asarray(value), (self.count,))[lanes]
+        whole = np.broadcast_to(np.asarray(value), (self.count,))
+        return whole if lanes is self.everyone else whole[lanes]
 
 
 def _special(numbers: Any, grid: Triple, block: Triple) -> Registers:
