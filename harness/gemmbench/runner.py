@@ -332,16 +332,19 @@ class Runner:
                 self.outcome.reused += 1
                 return incumbent
         self.watcher.step(f"tuning {offer.contender.label()}")
+        began = race.clock()
         memory = self.memory(race, offer)
+        strategy = make_strategy(
+            self.options.strategy,
+            space,
+            self.protocol.seed,
+            [*self.options.imported, *memory.sources],
+        )
+        left = max(seconds - (race.clock() - began), 0.0)  # what is known takes time to learn
         tuner = Tuner(
-            replace(race, limits=tuning_limits(seconds, race.limits), roof=None),
+            replace(race, limits=tuning_limits(left, race.limits), roof=None),
             offer.contender,
-            make_strategy(
-                self.options.strategy,
-                space,
-                self.protocol.seed,
-                [*self.options.imported, *memory.sources],
-            ),
+            strategy,
             self.options.evaluations,
             self.record,
             stored=[result for result in memory.stored if result[0] in space],

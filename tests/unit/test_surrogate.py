@@ -5,11 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import check_grad
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from gemmbench.space import Axis, SearchSpace
-from gemmbench.tune.bayesian import expected_improvement
+from gemmbench.tune.bayesian import BayesianSearch, expected_improvement
 from gemmbench.tune.features import coordinates, trailing_zero_bits
-from gemmbench.tune.surrogate import JITTER, Surrogate
+from gemmbench.tune.surrogate import JITTER, Array, Array32, Surrogate
 from gemmbench.tune.values import standardised
 
 AXES = (
@@ -155,3 +156,27 @@ def test_expected_improvement_is_the_mean_of_what_is_gained() -> None:
             np.array([mean], np.float32), np.array([deviation], np.float32), best
         )
         np.testing.assert_allclose(found, exact, rtol=0.02, atol=2e-3)
+
+
+def test_the_model_computes_on_one_thread_and_leaves_blas_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[int] = []
+    predict = Surrogate.predict
+
+    def watched(self: Surrogate, values: Array) -> tuple[Array32, Array32]:
+        seen.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return predict(self, values)
+
+    monkeypatch.setattr(Surrogate, "predict", watched)
+    space = SearchSpace((Axis("x", tuple(range(40))),), {"x": 3})
+    search = BayesianSearch(space, seed=0)
+    with threadpool_limits(2, user_api="blas"):
+        for _ in range(14):
+            config = search.ask()
+            assert config is not None
+            search.tell(config, 1.0 + int(config["x"]))
+        after = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    assert seen
+    assert set(seen) == {1}
+    assert set(after) == {2}

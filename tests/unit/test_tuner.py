@@ -180,6 +180,27 @@ def test_the_budget_ends_the_search(tmp_path: Path) -> None:
     assert 3 <= len(trials) <= 4
 
 
+@pytest.mark.parametrize("call_seconds", [0.01, 0.3, 1.0])
+def test_the_finalists_are_measured_within_the_seconds_of_the_search(
+    tmp_path: Path, call_seconds: float
+) -> None:
+    """They stay close, so they are measured until the time is up; the last round may end late."""
+    kernels, noise = Kernels(), random.Random(0)
+    kernels.pace = lambda config: call_seconds * noise.uniform(0.9, 1.1)  # type: ignore[method-assign]
+    config, trials = tune(tmp_path, kernels, seconds=40.0)
+    assert config is not None
+    assert kernels.now <= 40.0 + 3 * 1.1 * call_seconds
+    assert len(trials) >= 8
+
+
+def test_a_search_too_short_for_finalists_is_spent_on_the_search(tmp_path: Path) -> None:
+    kernels = Kernels()
+    kernels.pace = lambda config: 1.0 / int(config["mr"]) / int(config["nv"])  # type: ignore[method-assign]
+    config, trials = tune(tmp_path, kernels, seconds=6.0)
+    assert config is not None
+    assert len(trials) >= 5
+
+
 def test_nothing_wins_where_nothing_is_right(tmp_path: Path) -> None:
     kernels = Kernels()
     kernels.faults = {(mr, "verify"): "is off" for mr in range(1, 7)}

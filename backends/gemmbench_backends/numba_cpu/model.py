@@ -19,6 +19,7 @@ L1_BYTES, L2_BYTES = 32 * 1024, 512 * 1024  # assumed where a machine does not t
 WAY_BYTES = 4096  # of an L1 indexed by virtual address, whose ways cannot exceed the smallest page
 TINY_FLOPS = 1_000_000  # below, starting a second thread costs more than it saves
 FEW_COLUMNS = 16  # up to here dot products along k may win: C is too narrow for whole registers
+FEW_TILES = 5  # of A, to be met by a panel of B: of fewer, the first, which packs it, is too many
 FEW_ROWS = 64  # up to here a B that L2 holds is used too seldom to be worth packing
 PANEL_ROWS, PANEL_DEPTH = 208, 128  # up to here a panel of B is multiplied by all of A at once
 STREAM_ROWS, STREAM_L2S = 128, 4  # up to here a B of so many L2s is best read in its own order
@@ -122,7 +123,7 @@ def default_config(
     }  # fmt: skip
     config |= _cache_blocks(shape, regs, (l1, l2), (mr, nv), grid, pack_b, packed)
     if not regs.vector.masks and "ready" not in pack_b:
-        config |= _long_blocks(shape, regs, (l2, block_of_l3(machine)), grid, pack_a)
+        config |= _long_blocks(shape, regs, (l2, block_of_l3(machine)), (mr, nv), grid, pack_a)
     streams = pack_b[0] == "off" and _long_rows(shape, regs) and shape.k * shape.n * size > l2
     if shape.m <= VERY_FEW_ROWS and streams:
         mr, nv = min(candidates, key=lambda block: abs(block[1] - 4))
@@ -177,8 +178,8 @@ def block_of_l3(machine: Machine) -> int:
 
 
 def _long_blocks(
-    shape: Shape, regs: Registers, caches: tuple[int, int], grid: tuple[int, int, int],
-    pack_a: tuple[str, ...],
+    shape: Shape, regs: Registers, caches: tuple[int, int], block: tuple[int, int],
+    grid: tuple[int, int, int], pack_a: tuple[str, ...],
 ) -> dict[str, Value]:  # fmt: skip
     """What to change where long blocks along k pay: as few updates of C as B's panels allow.
 
@@ -196,9 +197,20 @@ def _long_blocks(
         side = math.isqrt(l2 // 2 // size)
         nc = min(shape.n, side // lanes * lanes)
         return {"kc": k_block(shape.k, side, lanes), "nc": nc, "order": "rows"}
+    equal = [
+        mr for mr, nv in sorted(tile_blocks(shape, regs), reverse=True)
+        if nv == block[1] and mr >= block[0] - 1 and shape.m % mr == 0
+    ]  # fmt: skip
+    if FEW_TILES * block[0] <= rows == shape.m <= FEW_ROWS and equal:
+        # A is soon packed, and a panel of B stays in L1 until all of it has met it.
+        kc = k_block(shape.k, LONG_PANEL // 2, lanes)
+        even: dict[str, Value] = {"mr": equal[0], "kc": kc, "nc": shape.n, "order": "panels"}
+        return even | {"pack_a": "on", "ku": 4}
     if rows <= PANEL_ROWS:
         kc = max(LEAST_PANEL, min(LONG_PANEL, l2 // 2 // (rows * size)))
-        return {"kc": k_block(shape.k, kc, lanes), "nc": shape.n, "order": "panels"}
+        kc = k_block(shape.k, kc, lanes)
+        mc = min(shape.m, max(1, l2 * 3 // 8 // (kc * size)))
+        return {"kc": kc, "mc": mc, "nc": shape.n, "order": "panels"}
     kc = k_block(shape.k, LONG_PANEL, lanes)
     if rows * columns * size > STREAM_L2S * l2 // 2:
         # C leaves L2: Goto's order, a block of A packed in L2 and each panel of B met in turn.

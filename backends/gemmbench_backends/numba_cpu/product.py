@@ -166,7 +166,7 @@ def tiled_plan(
     kc = k_block(shape.k, cut.kc, vector.lanes)
     _set_operands(plan, shape, vector, kc, a, b, c, (alpha, beta), cut.nv * vector.lanes)
     plan.set(
-        mc=max(1, cut.mc // cut.mr), nc=max(1, cut.nc // (cut.nv * vector.lanes)),
+        mc=-(-cut.mc // cut.mr), nc=-(-cut.nc // (cut.nv * vector.lanes)),
         order=_ORDER[cut.order], pack_a=_PACK_A[cut.pack_a], pack_b=_PACK_B[cut.pack_b],
         b_source=b_source, unroll=cut.ku,
     )  # fmt: skip
@@ -254,7 +254,7 @@ def _set_tiles(plan: Plan, rows: tuple[int, int, int], columns: tuple[int, int, 
 
 def _asks_ahead(cut: Blocking, rows: tuple[int, int, int]) -> bool:
     """Whether the next panel of B is asked for by all tiles of this one: if they are enough."""
-    tiles = min(cut.mc // cut.mr, rows[2] // cut.grid[1])
+    tiles = min(-(-cut.mc // cut.mr), rows[2] // cut.grid[1])
     return cut.order == "panels" and cut.pack_b == "fused" and tiles >= _ENOUGH_TILES
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
+from threadpoolctl import ThreadpoolController
 
 from gemmbench.space import Config, SearchSpace
 from gemmbench.tune.evidence import Source, guess
@@ -34,13 +35,17 @@ class BayesianSearch:
     """Starts from the default and configs far from each other, then follows the model.
 
     With `sources`, earlier searches of the like, the most alike first, it starts from their best.
+    The model's matrices are small: BLAS on two threads takes six times as long as on one, stalls
+    for seconds, and rounds by how many there are, so that a seed would not fix the search.
     """
 
     def __init__(self, space: SearchSpace, seed: int, sources: Sequence[Source] = ()) -> None:
+        self._blas = ThreadpoolController()
         self._listing = Listing(space)
         self._rng = np.random.default_rng(seed)
         self._coordinates = coordinates(space.axes)
-        known = guess(self._listing, space.default, self._coordinates, sources)
+        with self._blas.limit(limits=1, user_api="blas"):
+            known = guess(self._listing, space.default, self._coordinates, sources)
         trend = known.trend if known else None
         self._surrogate = Surrogate(self._listing.rows, self._coordinates, trend)
         self._free = np.ones(len(self._listing), np.bool_)
@@ -61,7 +66,9 @@ class BayesianSearch:
         if not self._free.any():
             return None
         number = self._first() if self._start else None
-        number = self._next() if number is None else number
+        if number is None:
+            with self._blas.limit(limits=1, user_api="blas"):
+                number = self._next()
         self._free[number] = False
         return self._listing.config(number)
 

@@ -22,10 +22,11 @@ from gemmbench.tune.strategy import Strategy
 
 BLOCKS = 3  # short blocks for a config that is not plainly slow
 SLOW_CONFIG = 1.3  # times the best so far: one block is enough to know
-FINALISTS = 5  # of those, and the default
+FINALISTS = 5  # of those, and the default,
+FEWEST_FINALISTS = 2  # or as many as can be prepared in the seconds set aside for them
 FINAL_ROUNDS = 5  # before the finalists are judged, and
-MOST_ROUNDS = 30  # until they are given up as undecided, or after
-FINAL_SHARE = 0.2  # of the search's seconds
+MOST_ROUNDS = 30  # until they are given up as undecided, or after what is left of the
+FINAL_SHARE = 0.2  # of the search's seconds that is set aside for them
 HANG_SHARE = 0.25  # of the budget that one config may waste before it counts as hung
 LEAST_HANG_SECONDS = 20.0  # the first config may have to compile the driver around the kernel
 LEAST_PATIENCE = 5.0  # a later one starts a worker at most; each hang halves the wait, down to it,
@@ -49,6 +50,7 @@ class Tuner:
     measured: int = 0
     exhausted: bool = False  # every valid config was measured
     longest: float = 0.0  # seconds that a config which passed took, preparation included
+    took: list[float] = field(default_factory=list)  # those seconds, of each
     purpose: Purpose = "tune"
     patience: float = field(init=False)  # seconds that a config may take at first
 
@@ -56,13 +58,17 @@ class Tuner:
         self.patience = self.race.limits.timeout
 
     def run(self) -> Config | None:
-        """The best config after re-measurement; None if too few passed to call it a search."""
+        """The best config after re-measurement; None if too few passed to call it a search.
+
+        Re-measuring the leaders is within the seconds of the search, unless those are so few that
+        it would leave none for a search.
+        """
         deadline = self.race.clock() + self.race.limits.seconds
         heat = Heat(self.race, 0, [], deadline, quick=True)
         try:
             if self.stored:
                 self.resume(heat)
-            while self.measured < self.evaluations and self.race.clock() < deadline:
+            while self.measured < self.evaluations and self.goes_on(deadline):
                 if self.target is not None and self.best() <= self.target:
                     break
                 config = self.strategy.ask()
@@ -70,7 +76,7 @@ class Tuner:
                     self.exhausted = True
                     break
                 self.evaluate(heat, config)
-            return self.final(heat)
+            return self.final(heat, deadline)
         finally:
             heat.close()
 
@@ -84,6 +90,20 @@ class Tuner:
                     self.evaluate(heat, config)
         finally:
             heat.close()
+
+    def goes_on(self, deadline: float) -> bool:
+        """Whether there is time for another config, and then for the finalists."""
+        now = self.race.clock()
+        if self.passed() < FEWEST_EVALUATIONS:
+            return now < deadline
+        typical = float(np.median(self.took)) if self.took else 0.0
+        least = (FEWEST_FINALISTS + 1) * typical  # the default is one more
+        aside = max(FINAL_SHARE * self.race.limits.seconds, least)
+        return now + typical < deadline - aside
+
+    def passed(self) -> int:
+        """How many configs are known to be right, and how fast."""
+        return sum(1 for _, seconds in self.results if seconds is not None)
 
     def best(self) -> float:
         """Seconds of the fastest config so far; infinity before one passed."""
@@ -146,6 +166,7 @@ class Tuner:
         wait = self.race.limits.timeout
         if entrant.state is TrialState.COMPLETE:
             self.longest = max(self.longest, seconds)
+            self.took.append(seconds)
             wait = min(self.patience, wait + PATIENCE_EARNED * seconds)
         elif entrant.state is TrialState.FAILED and seconds >= wait:
             least = max(LEAST_PATIENCE, 2 * self.longest)
@@ -157,36 +178,46 @@ class Tuner:
         found = dict(config)
         return replace(self.contender, config=found, tuned=found != dict(self.contender.config))
 
-    def final(self, heat: Heat) -> Config | None:
+    def final(self, heat: Heat, deadline: float) -> Config | None:
         """The winner among the leading few, measured again in turn with fresh samples."""
         right = [(seconds, config) for config, seconds in self.results if seconds is not None]
         if len(right) < FEWEST_EVALUATIONS and not self.exhausted:
             return None
         right.sort(key=lambda result: result[0])
-        leaders = [config for _, config in right[:FINALISTS]]
+        leaders = [config for _, config in right[: self.finalists()]]
         default = dict(self.contender.config)  # it was measured first, in a worker just started
-        if any(config == default for _, config in right[FINALISTS:]):
+        if any(config == default for _, config in right[len(leaders) :]):
             leaders.append(default)
         finalists = [Entrant(self.with_config(config)) for config in leaders]
-        self.race_finalists(heat, finalists)
+        self.race_finalists(heat, finalists, deadline)
         fresh = [e for e in finalists if self.pace(e) is not None]
         return min(fresh, key=lambda e: self.pace(e) or np.inf).contender.config if fresh else None
+
+    def finalists(self) -> int:
+        """How many leaders are measured again: fewer where each takes long to prepare and time."""
+        typical = float(np.median(self.took)) if self.took else 0.0
+        affordable = FINAL_SHARE * self.race.limits.seconds / typical if typical else FINALISTS
+        return max(FEWEST_FINALISTS, min(FINALISTS, int(affordable)))
 
     def pace(self, entrant: Entrant) -> float | None:
         """Its seconds, if it passed, was timed and is as exact as was asked for."""
         return None if too_inexact(self.race.trial(entrant)) else seconds_of(entrant)
 
-    def race_finalists(self, heat: Heat, finalists: Sequence[Entrant]) -> None:
-        """Rounds until one finalist is better than all others, or those left are a tie."""
+    def race_finalists(self, heat: Heat, finalists: Sequence[Entrant], late: float) -> None:
+        """Rounds until one finalist is better than all others, those left are a tie, or it is late.
+
+        As many rounds as a config had in the search there are always.
+        """
         indices = [heat.enter(entrant) for entrant in finalists]
-        late = self.race.clock() + FINAL_SHARE * self.race.limits.seconds
         racing = list(range(len(finalists)))
         for round_ in range(MOST_ROUNDS):
             for at in self.race.rng.sample(racing, len(racing)):
                 heat.attempt(indices[at], partial(heat.time_block, round_))
+            if round_ + 1 >= BLOCKS and self.race.clock() >= late:
+                return
             if round_ + 1 >= FINAL_ROUNDS:
                 verdict = judge([entrant.measurement() for entrant in finalists])
-                if verdict.kind != "undecided" or self.race.clock() >= late:
+                if verdict.kind != "undecided":
                     return
                 racing = list(verdict.leaders)
 

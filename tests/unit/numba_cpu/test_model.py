@@ -139,6 +139,13 @@ def test_short_registers_use_a_panel_of_a_wide_b_with_all_of_a_few_rows():
     assert (found["kc"], found["nc"], found["order"]) == (400, 729, "panels")
 
 
+def test_short_registers_pack_a_few_rows_that_split_evenly():
+    found = short_registers(Gemm(35, 8457, 2560))
+    assert (found["mr"], found["pack_a"], found["kc"], found["ku"]) == (5, "on", 252, 4)
+    assert short_registers(Gemm(64, 2304, 3136))["pack_a"] == "off"  # neither 6 nor 5 divides 64
+    assert short_registers(Gemm(10, 4096, 4096))["pack_a"] == "off"  # two tiles
+
+
 def test_short_registers_cut_a_convolution_into_square_blocks_of_b():
     problem = Conv2d(1, 256, 56, 56, 256, (3, 3), pad=(1, 1))
     found = short_registers(problem, algorithm="implicit-gemm")

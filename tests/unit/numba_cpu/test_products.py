@@ -194,3 +194,13 @@ def test_blocks_along_k_are_whole_vectors_where_there_is_room_for_one(k, kc, lan
     block = k_block(k, kc, lanes)
     assert block == min(k, kc) or block % lanes == 0
     assert 1 <= block <= kc + lanes - 1
+
+
+@pytest.mark.parametrize("n", [169, 176])
+def test_a_block_as_large_as_the_matrix_is_one_block(n):
+    """35 rows are six tiles of six: five whole ones and a bit must not become two blocks."""
+    cut = Blocking(6, 2, 1, 64, 35, n)
+    place = Matrix(0, 4)
+    plan = tiled_plan(Shape(35, 64, n), Vector("float32", 8), cut, place, place, place)
+    assert int(plan.record["mc"][0]) >= int(plan.record["row_tiles"][0]) == 6
+    assert int(plan.record["nc"][0]) >= int(plan.record["column_tiles"][0]) == 11
