@@ -13,7 +13,15 @@ from gemmbench.link import RequestError, WorkerLostError
 from gemmbench.machine import Machine
 from gemmbench.measurement import Measurement, Sample
 from gemmbench.problem import Gemm
-from gemmbench.race import Limits, Race, RaceSpec, block_loops, full_config
+from gemmbench.race import (
+    Limits,
+    Race,
+    RaceSpec,
+    block_loops,
+    full_config,
+    stage_repeats,
+    stage_seconds,
+)
 from gemmbench.ranking import rank
 from gemmbench.reference import Cases
 from gemmbench.trial import Contender, Environment, RaceProtocol, Trial, TrialState
@@ -460,3 +468,20 @@ def test_an_unknown_error_is_not_within_a_limit() -> None:
     one = Trial("s", "l", PROBLEM, contender("A"), TrialState.COMPLETE, measurement=sample)
     assert rank([one])[0].leaders == (0,)
     assert rank([replace(one, error_limit=1e-3)])[0].leaders == ()
+
+
+def test_a_call_is_taken_apart_an_odd_number_of_times_within_limits() -> None:
+    assert stage_repeats(10.0) == 1
+    assert stage_repeats(0.5) == 3
+    assert stage_repeats(0.02) == 11
+    assert stage_repeats(1e-6) == 101
+
+
+def test_stages_are_told_at_the_pace_of_the_race() -> None:
+    measured = Measurement(tuple(Sample(0.4, 2, process, 0) for process in range(3)))
+    taken = {"seconds": {"im2col": 0.02, "multiply": 0.07}, "call": 0.1}
+    stages = stage_seconds(taken, measured)
+    assert stages == {"im2col": pytest.approx(0.04), "multiply": pytest.approx(0.14)}
+    assert sum(stages.values()) == pytest.approx(0.9 * 0.2)  # as of the call that was taken apart
+    assert stage_seconds({}, measured) == {}
+    assert stage_seconds(taken, Measurement()) == {}
