@@ -213,7 +213,7 @@ class LayerModel(MappingModel):
                 f"expected exactly one of {', '.join(self.kinds())}."
             )
         kind = self.kind()
-        excluded = ONLY_OF_PRODUCTS if isinstance(kind, CheapModel) else ()
+        excluded: tuple[str, ...] = ONLY_OF_PRODUCTS if isinstance(kind, CheapModel) else ()
         if isinstance(kind, KindModel) and not kind.batched:
             excluded = ("batch",)
         for key in excluded:

@@ -237,7 +237,7 @@ BAD = {
                     "layers[0] ('a'): unknown key 'counts'. Did you mean 'count'?"),
     "unknown kind": (one_layer("{name: a, conv: {}}"),
                      "layers[0] ('a'): unknown key 'conv'. Did you mean 'conv2d'?"),
-    "later kind": (one_layer("{name: a, rnn: {}}"), "layers[0] ('a'): unknown key 'rnn'. "
+    "later kind": (one_layer("{name: a, tensor: {}}"), "layers[0] ('a'): unknown key 'tensor'. "
                    "Choose from add, batch, batchnorm, concat, conv2d, count, dropout, dtype, "
                    "from, gemm and 9 more."),
     "no kind": (one_layer("{name: a}"), "layers[0] ('a'): "
