@@ -1,5 +1,7 @@
 """Shapes through a network, and what a suite file that is one may not say."""
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -239,6 +241,13 @@ def test_a_suite_of_products_alone_need_not_be_a_network_until_it_is_run_as_one(
 def test_merged_layers_are_no_network():
     with pytest.raises(GemmbenchError, match="count: got 4, a network lists each of its layers"):
         load_suite("resnet50").network()
+
+
+def test_resnet_as_a_network_has_the_products_of_resnet_merged():
+    merged = Counter({layer.problem: layer.count for layer in load_suite("resnet50").layers})
+    whole = load_suite("resnet50_network")
+    assert Counter(layer.problem for layer in whole.layers) == merged
+    assert whole.network().shapes["res5c"] == (1, 2048, 7, 7)
 
 
 def test_selecting_layers_keeps_cheap_ones_that_match():

@@ -30,6 +30,7 @@ SHIPPED = [
     "googlenet",
     "mobilenet_v1",
     "resnet50",
+    "resnet50_network",
     "transformers",
     "vgg16",
     "warden",
@@ -452,7 +453,7 @@ def test_a_glob_that_selects_nothing_is_refused(glob, hint):
     assert str(caught.value) == f"suite 'alexnet': no layer matches {glob!r}. {hint}"
 
 
-def test_ten_suites_are_shipped():
+def test_eleven_suites_are_shipped():
     assert list(shipped_suites()) == SHIPPED
 
 
