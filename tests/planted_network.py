@@ -5,10 +5,15 @@ import os
 
 import numpy as np
 
-from gemmbench.backend import Operands, Prepared
+from gemmbench.backend import Array, Operands, Prepared
 from gemmbench.problem import Problem
 from gemmbench.space import Config
 from planted import Contender, Honest, factors
+
+
+def after_relu(x: Array) -> bool:
+    """Whether no input is negative, and they do not just pick elements, as some in a race do."""
+    return bool(x.min() >= 0 and not np.isin(x, (0, 1)).all())
 
 
 class WrongAfterRelu(Honest):
@@ -17,7 +22,7 @@ class WrongAfterRelu(Honest):
     name = "wrong-after-relu"
 
     def multiply(self, left, right, out) -> None:
-        length = left.shape[1] - (left.min() >= 0)
+        length = left.shape[1] - (after_relu(left))
         np.matmul(left[:, :length], right[:length], out=out)
 
 
@@ -27,7 +32,7 @@ class AbortsAfterRelu(Honest):
     name = "aborts-after-relu"
 
     def multiply(self, left, right, out) -> None:
-        if left.min() >= 0:
+        if after_relu(left):
             os.abort()
         np.matmul(left, right, out=out)
 
@@ -81,7 +86,7 @@ class HangsAfterRelu(Honest):
     name = "hangs-after-relu"
 
     def multiply(self, left, right, out) -> None:
-        while left.min() >= 0:
+        while after_relu(left):
             with contextlib.suppress(InterruptedError):
                 os.sched_yield()
         np.matmul(left, right, out=out)

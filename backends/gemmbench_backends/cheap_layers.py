@@ -170,24 +170,33 @@ def _lrn(x: Any, out: Any, reach: int, mean: float, beta: float, k: float) -> No
 
 @njit(parallel=True, cache=True, error_model="numpy")
 def _max_pool(x: Any, out: Any, kh: int, kw: int, sh: int, sw: int, ph: int, pw: int) -> None:
-    """Row by row: the largest of the rows first, in vectors, then of its windows."""
+    """Of each row of windows: the largest of the rows, then of the columns, both in vectors."""
     planes, height, width = x.shape
     for plane in prange(planes):
-        largest = np.empty(width, x.dtype)
+        rows, wide = np.empty(width, x.dtype), np.empty(width, x.dtype)
         for p in range(out.shape[1]):
             top, bottom = max(0, p * sh - ph), min(height, p * sh - ph + kh)
             for i in range(width):
-                largest[i] = x[plane, top, i]
+                rows[i] = x[plane, top, i]
             for row in range(top + 1, bottom):
                 for i in range(width):
                     value = x[plane, row, i]
-                    largest[i] = value if value > largest[i] else largest[i]
+                    rows[i] = value if value > rows[i] else rows[i]
+            for i in range(width):
+                wide[i] = rows[i]  # the largest of the kw columns from i on
+            for step in range(1, min(kw, width)):
+                for i in range(width - step):
+                    value = rows[i + step]
+                    wide[i] = value if value > wide[i] else wide[i]
             for q in range(out.shape[2]):
-                left, right = max(0, q * sw - pw), min(width, q * sw - pw + kw)
-                best = largest[left]
-                for i in range(left + 1, right):
-                    best = largest[i] if largest[i] > best else best
-                out[plane, p, q] = best
+                left = q * sw - pw
+                if left >= 0:
+                    out[plane, p, q] = wide[left]
+                else:
+                    best = rows[0]
+                    for i in range(1, min(width, left + kw)):
+                        best = rows[i] if rows[i] > best else best
+                    out[plane, p, q] = best
 
 
 @njit(parallel=True, cache=True, error_model="numpy")

@@ -32,6 +32,8 @@ class PassResult:
     layers: tuple[LayerResult, ...]
     passes: Measurement  # one sample a pass, read outside of the layers' stamps
     choice: Choice
+    machine: Machine
+    threads: int
     failure: Failure | None = None
 
     def exit_code(self) -> int:
@@ -59,15 +61,16 @@ def run_network(
     choice = choose(
         suite, network, options.run, protocol, machine, results, watcher, command, software
     )
+    where = (choice, machine, protocol.threads)
     if len(choice.chosen) < len(set(_products(network))):
-        return PassResult(suite, network, (), Measurement(), choice)
+        return PassResult(suite, network, (), Measurement(), *where)
     with tempfile.TemporaryDirectory(prefix="gemmbench-") as folder:
         course = Course(network, choice.chosen, options, protocol, Path(folder), watcher)
         try:
             course.run()
         except PassError as error:
-            return PassResult(suite, network, (), Measurement(), choice, error.failure)
-    return PassResult(suite, network, course.layers(), Measurement(tuple(course.passes)), choice)
+            return PassResult(suite, network, (), Measurement(), *where, error.failure)
+    return PassResult(suite, network, course.layers(), Measurement(tuple(course.passes)), *where)
 
 
 def check_memory(suite: Suite, network: Network, allowed: int) -> None:

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from example_trials import MACHINE
 from test_report_table import check_golden
 
 from gemmbench.cheap import Pool, Relu, Softmax
@@ -73,12 +74,12 @@ def example_pass() -> PassResult:
     ]
     choice = Choice(notes=["left out: torch (its library may not share a process; name it to use)"])
     whole = passes(sum(SECONDS) + BETWEEN)
-    return PassResult(suite, network, tuple(results), whole, choice)
+    return PassResult(suite, network, tuple(results), whole, choice, MACHINE, 2)
 
 
 @pytest.mark.parametrize(("style", "ending"), [("table", "txt"), ("markdown", "md")])
 def test_the_text_of_a_pass_is_as_golden(style, ending):
-    check_golden(f"network.{ending}", network_text(example_pass(), 2, format=style) + "\n")
+    check_golden(f"network.{ending}", network_text(example_pass(), format=style) + "\n")
 
 
 def test_the_csv_of_a_pass_is_as_golden():
@@ -95,7 +96,7 @@ def test_what_the_stamps_leave_out_of_a_pass_is_known():
 
 
 def test_the_json_says_what_the_text_does():
-    data = json.loads(json.dumps(network_json(example_pass(), 2), allow_nan=False))
+    data = json.loads(json.dumps(network_json(example_pass()), allow_nan=False))
     assert data["pass_seconds"] == pytest.approx(0.0211, rel=1e-3)
     assert data["images_per_second"] == pytest.approx(10 / 0.0211, rel=1e-3)
     assert data["sum_of_layers_over_pass"] == pytest.approx(
@@ -107,9 +108,9 @@ def test_the_json_says_what_the_text_does():
 def test_of_a_pass_that_failed_only_the_reason_is_told():
     suite = example_pass().suite
     failure = Failure("fc", TrialState.WRONG, "blas gemm: error 43 times the bound")
-    result = PassResult(suite, suite.network(), (), Measurement(), Choice(), failure)
-    assert network_text(result, 2) == "WRONG in layer 'fc': blas gemm: error 43 times the bound"
-    data = network_json(result, 2)
+    result = PassResult(suite, suite.network(), (), Measurement(), Choice(), MACHINE, 2, failure)
+    assert network_text(result) == "WRONG in layer 'fc': blas gemm: error 43 times the bound"
+    data = network_json(result)
     assert data["failure"]["layer"] == "fc"
     assert data["pass_seconds"] is None
     assert result.exit_code() == 5
@@ -120,7 +121,7 @@ def test_a_crash_is_6_unless_something_was_wrong_in_a_race():
     failure = Failure("fc", TrialState.FAILED, "gone")
     for races, code in ((0, 6), (6, 6), (5, 5)):
         choice = Choice(exit_code=races)
-        result = PassResult(suite, suite.network(), (), Measurement(), choice, failure)
+        result = PassResult(suite, suite.network(), (), Measurement(), choice, MACHINE, 2, failure)
         assert result.exit_code() == code
 
 

@@ -181,26 +181,25 @@ def network(
             command,
             detect_software(),
         )
-    used = asked.protocol.threads
     if not quiet:
-        click.echo(rendered(result, used, format_), err=json_to == "-")
+        click.echo(rendered(result, format_), err=json_to == "-")
     if json_to:
-        write_json(json_to, network_json(result, used))
+        write_json(json_to, network_json(result))
     if result.failure is not None and (quiet or format_ in ("csv", "json")):
         where = f"layer {result.failure.layer!r}: " if result.failure.layer else ""
         click.echo(f"gemmbench: {suite}: {where}{result.failure.reason}", err=True)
     return result.exit_code()
 
 
-def rendered(result: "PassResult", threads: int, format_: str) -> str:
+def rendered(result: "PassResult", format_: str) -> str:
     """The pass in the format that was asked for."""
     from gemmbench_results.report.network import network_csv, network_json, network_text
 
     if format_ == "csv":
         return network_csv(result).rstrip()
     if format_ == "json":
-        return json.dumps(network_json(result, threads), indent=2)
+        return json.dumps(network_json(result), indent=2)
     title = f"{result.suite.name}: {result.suite.description}".removesuffix(": ")
     if format_ == "markdown":
-        return f"**{result.suite.name}**\n\n{network_text(result, threads, format='markdown')}"
-    return f"{title}\n\n{network_text(result, threads)}"
+        return f"**{result.suite.name}**\n\n{network_text(result, format='markdown')}"
+    return f"{title}\n\n{network_text(result)}"

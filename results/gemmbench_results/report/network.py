@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from gemmbench.measurement import Measurement
+from gemmbench.machine import machine_to_data
+from gemmbench.measurement import Measurement, Sample
 from gemmbench.network import PassResult
 from gemmbench.network_graph import node_to_data, shape_text
 from gemmbench.network_pass import LayerResult
@@ -44,7 +45,6 @@ STAMPS_APART = 0.02  # of a pass that its layers' times may leave out before tha
 
 def network_text(
     result: PassResult,
-    threads: int,
     *,
     format: Format = "table",  # noqa: A002  the command line's own word
 ) -> str:
@@ -62,7 +62,7 @@ def network_text(
     )
     lines = [line.rstrip() for line in table.splitlines()]
     listed = _bullet if format == "markdown" else str
-    said = [listed(line) for line in _sentences(result, threads)]
+    said = [listed(line) for line in _sentences(result)]
     notes = [listed(line) for line in _notes(result)]
     return "\n".join([*lines, "", *said, *([""] if notes else []), *notes])
 
@@ -99,7 +99,7 @@ def _csv_row(layer: LayerResult, result: PassResult) -> dict[str, Any]:
     }
 
 
-def network_json(result: PassResult, threads: int) -> dict[str, Any]:
+def network_json(result: PassResult) -> dict[str, Any]:
     """The pass as JSON-able data; what could not be measured is None."""
     done = result.failure is None and bool(result.passes)
     outputs = [layer for layer in result.layers if layer.node in result.network.outputs()]
@@ -110,7 +110,8 @@ def network_json(result: PassResult, threads: int) -> dict[str, Any]:
         "suite": result.suite.name,
         "batch": result.network.batch(),
         "dtype": result.network.dtype,
-        "threads": threads,
+        "threads": result.threads,
+        "machine": machine_to_data(result.machine),
         "layers": [_layer_data(layer, result) for layer in result.layers],
         "pass": _seconds(result.passes) if done else None,
         "pass_seconds": summarize(result.passes).median if done else None,
@@ -139,8 +140,6 @@ def average(measurement: Measurement) -> float:
 
 def conv_fc_share(result: PassResult) -> Summary:
     """The share of each pass that its products took: median and interval, as fractions."""
-    from gemmbench.measurement import Sample
-
     wholes = result.passes.samples
     taken = np.zeros(len(wholes))
     for layer in result.layers:
@@ -184,9 +183,9 @@ def _row(layer: LayerResult, result: PassResult) -> list[str]:
     ]
 
 
-def _sentences(result: PassResult, threads: int) -> Iterator[str]:
+def _sentences(result: PassResult) -> Iterator[str]:
     batch, times = result.network.batch(), summarize(result.passes)
-    per_image = _per_image(result)
+    per_image, threads = _per_image(result), result.threads
     kind = "within one process" if times.within_process else f"over {times.processes} processes"
     yield (
         f"a pass, batch {batch}, {threads} thread{'s'[: threads - 1]}: "
