@@ -51,6 +51,7 @@ class Blas:
         from gemmbench_backends.native_blas import NativeBlas
 
         self.name = f"blas:{option}" if option else "blas"
+        self.exclusive = bool(option)  # libraries and their OpenMP bind each other's symbols
         self._library: Library = NativeBlas(option) if option else NumpyBlas()
 
     def unavailable(self) -> str | None:

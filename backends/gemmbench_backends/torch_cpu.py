@@ -40,6 +40,7 @@ class TorchCpu:
     """PyTorch's CPU operators. Raises GemmbenchError for an option: none exists."""
 
     name = "torch"
+    exclusive = True  # it brings a BLAS and an OpenMP of its own
 
     def __init__(self, option: str = "") -> None:
         if option:

@@ -78,7 +78,8 @@ class Backend(Protocol):
     and is an axis of that name, of one value, in the space of that choice;
     `declined(problem) -> Mapping[str, str]`, algorithms it has but not for this problem, and why;
     `library() -> str`, which library, version and kernel really runs, where it can; `sources() ->
-    Iterable[Path]`, the files whose change makes stored winners stale (default: the module).
+    Iterable[Path]`, the files whose change makes stored winners stale (default: the module);
+    `exclusive: bool`, whether its library can share a process with no other such backend's.
     With a device: `device() -> str` names it, and backends that name the same share a process that
     is never stopped; `device_state() -> Mapping`, its clocks and power now; `device_peak(dtype)`,
     operations a second that it cannot exceed; `lost() -> str | None`, asked after an error, why

@@ -45,7 +45,9 @@ class WorkerLostError(Exception):
 
 
 class Link:
-    """One worker process for one backend and problem. Use as a context manager.
+    """One worker process for one backend and problem, or another `module` that serves alike.
+
+    Use as a context manager.
 
     The process is stopped (SIGSTOP) whenever it is not answering, so that a library's spinning
     threads disturb nobody; time limits are counted only while it runs. One that drives a device
@@ -55,14 +57,16 @@ class Link:
     def __init__(
         self,
         location: Location,
-        problem: Problem,
+        problem: Problem | None,
         *,
         threads: int,
         timeout: float,
         memory_bytes: int = 0,
         environment: Environment | None = None,
         layout: int | None = None,
+        module: str = "gemmbench.worker",
     ) -> None:
+        self._module = module
         self.location = location
         self.protocol = 0  # the version the worker speaks, known once it has answered
         self._layout = layout
@@ -133,7 +137,7 @@ class Link:
         python = environment.python or sys.executable
         try:
             return subprocess.Popen(  # noqa: S603 - the interpreter the user named
-                [python, "-P", "-m", "gemmbench.worker", *private],
+                [python, "-P", "-m", self._module, *private],
                 stdin=subprocess.DEVNULL,
                 stdout=self._output,
                 stderr=self._output,
@@ -158,7 +162,8 @@ class Link:
             )
         self.protocol = int(hello["protocol"])
         self._greeted = True
-        opening = {"problem": problem_to_data(self._problem), "layout": self._layout}
+        problem = None if self._problem is None else problem_to_data(self._problem)
+        opening = {"problem": problem, "layout": self._layout}
         self._exchange("open", opening, START_SECONDS)  # version 1 has no layouts and ignores it
 
     def _exchange(self, method: str, params: Mapping[str, Any], timeout: float) -> dict[str, Any]:

@@ -14,7 +14,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from gemmbench.cheap import Cheap
+from gemmbench.cheap_format import CheapModel
 from gemmbench.errors import GemmbenchError, did_you_mean
+from gemmbench.network_graph import GraphError, Network, Node, network_of
 from gemmbench.problem import Problem, ProblemError
 from gemmbench.strict_yaml import read_yaml
 from gemmbench.suite_format import DefaultsModel, LayerModel, SuiteModel
@@ -41,7 +44,11 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """A named list of layers; `origin` is the file it was read from, as messages show it."""
+    """A named list of layers; `origin` is the file it was read from, as messages show it.
+
+    `layers` are the products, which are raced. Where the file lists cheap layers too it is a
+    network, and `nodes` are all of its layers in their order.
+    """
 
     name: str
     description: str
@@ -49,6 +56,17 @@ class Suite:
     layers: tuple[Layer, ...]
     origin: str
     max_error: float | None = None  # largest error over rms(answer) that may win; None: any
+    nodes: tuple[Node, ...] = ()  # () where it lists products only
+
+    def network(self) -> Network:
+        """The layers as a network that can run. Raises GemmbenchError where they are none."""
+        nodes = self.nodes or [
+            Node(layer.name, layer.problem, layer.reads, layer.count) for layer in self.layers
+        ]
+        try:
+            return network_of(nodes)
+        except GraphError as error:
+            raise GemmbenchError(f"{self.origin}: {error}") from error
 
     def flops(self) -> int:
         """Floating-point operations of all layers, each as often as the network repeats it."""
@@ -77,12 +95,15 @@ def load_suite(
     data = read_yaml(path, shown)
     try:
         model = SuiteModel.model_validate(data)
-        layers = tuple(_layers(model, overrides))
+        nodes = tuple(_nodes(model, overrides))
+        layers = tuple(_layers(model, nodes))
     except ValidationError as error:
         raise GemmbenchError(f"{shown}: {_first_of(error, data)}") from error
     except _PlacedError as error:
         raise GemmbenchError(f"{shown}: {_where(error.place, data)}{error.message}") from error
-    return Suite(model.suite, model.description, model.source, layers, shown, model.max_error)
+    named = (model.suite, model.description, model.source)
+    listed = nodes if any(node.cheap for node in nodes) else ()
+    return Suite(*named, layers, shown, model.max_error, listed)
 
 
 def shipped_suites() -> dict[str, Path]:
@@ -118,10 +139,20 @@ def select_layers(suite: Suite, glob: str) -> Suite:
     Raises GemmbenchError, with the nearest name, where none does.
     """
     kept = tuple(layer for layer in suite.layers if fnmatchcase(layer.name, glob))
-    if not kept:
+    nodes = tuple(node for node in suite.nodes if fnmatchcase(node.name, glob))
+    if not kept and not nodes:
         hint = did_you_mean(glob, (layer.name for layer in suite.layers))
         raise GemmbenchError(f"suite {suite.name!r}: no layer matches {glob!r}.{hint}")
-    return dataclasses.replace(suite, layers=kept)
+    return dataclasses.replace(suite, layers=kept, nodes=nodes)
+
+
+def check_raced(suite: Suite) -> None:
+    """Raise GemmbenchError where nothing of `suite` can be raced: only products are."""
+    if not suite.layers:
+        raise GemmbenchError(
+            f"suite {suite.name!r}: only cheap layers were chosen, and those are not raced. "
+            "Choose a conv2d, a linear or a gemm; 'gemmbench network' times the others."
+        )
 
 
 def suite_schema() -> dict[str, Any]:
@@ -138,9 +169,13 @@ def _overrides(batch: int | None, dtype: str | None) -> DefaultsModel:
         raise GemmbenchError(_first_of(error, given)) from error
 
 
-def _layers(model: SuiteModel, overrides: DefaultsModel) -> Iterator[Layer]:
-    """The layers of `model`. Raises _PlacedError."""
+def _nodes(model: SuiteModel, overrides: DefaultsModel) -> Iterator[Node]:
+    """The layers of `model` in their order, cheap ones included. Raises _PlacedError.
+
+    A file that lists cheap layers is a network: each layer must fit what it reads.
+    """
     index_of: dict[str, int] = {}
+    nodes = []
     for index, layer in enumerate(model.layers):
         place: Place = ("layers", index)
         if layer.name in index_of:
@@ -156,13 +191,35 @@ def _layers(model: SuiteModel, overrides: DefaultsModel) -> Iterator[Layer]:
                     f"got {name!r}, expected a layer listed before.{did_you_mean(name, index_of)}",
                 )
         index_of[layer.name] = index
-        source = layer.source or model.source
-        if not source:
+        if not (layer.source or model.source):
             raise _PlacedError(place, "no source. Say where the shape is from, here or on top.")
+        operation = _operation(layer, model, overrides, place)
+        nodes.append(Node(layer.name, operation, layer.from_, layer.count))
+        yield nodes[-1]
+    if any(node.cheap for node in nodes):
+        _check_network(nodes, index_of)
+
+
+def _check_network(nodes: list[Node], index_of: dict[str, int]) -> None:
+    try:
+        network_of(nodes)
+    except GraphError as error:
+        place: Place = ("layers", index_of[error.layer])
+        node = nodes[index_of[error.layer]]
+        inside = error.field in node.operation.__dataclass_fields__
+        key = (node.operation.kind, error.field) if inside else (error.field,)
+        raise _PlacedError((*place, *key), error.message) from error
+
+
+def _layers(model: SuiteModel, nodes: tuple[Node, ...]) -> Iterator[Layer]:
+    """The products of `model`, whose layers `nodes` are."""
+    for layer, node in zip(model.layers, nodes, strict=True):
+        if not isinstance(node.operation, Problem):
+            continue
         yield Layer(
             layer.name,
-            _problem(layer, model, overrides, place),
-            source,
+            node.operation,
+            layer.source or model.source,
             layer.count,
             layer.from_,
             layer.min_effect,
@@ -170,14 +227,15 @@ def _layers(model: SuiteModel, overrides: DefaultsModel) -> Iterator[Layer]:
         )
 
 
-def _problem(
+def _operation(
     layer: LayerModel, model: SuiteModel, overrides: DefaultsModel, place: Place
-) -> Problem:
+) -> Problem | Cheap:
     forced = overrides.model_fields_set
     batch = overrides.batch if "batch" in forced else layer.batch or model.defaults.batch
     dtype = overrides.dtype if "dtype" in forced else layer.dtype or model.defaults.dtype
+    kind = layer.kind()
     try:
-        return layer.kind().problem(batch, dtype)
+        return kind.layer() if isinstance(kind, CheapModel) else kind.problem(batch, dtype)
     except ProblemError as error:
         raise _PlacedError((*place, layer.kind_name(), error.field), error.message) from error
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -106,6 +106,7 @@ class Worker:
             "source_hash": source_hash(self.backend, library),
             "file": module_file(Location(**location)),
             "offers": offered,
+            "exclusive": bool(getattr(self.backend, "exclusive", False)),
             "declined": {
                 name: _reason(why)
                 for name, why in (declined(self.backend, self.problem) if usable else {}).items()
@@ -353,18 +354,31 @@ def source_hash(backend: Backend, library: str) -> str:
     return digest.hexdigest()[:12]
 
 
-def serve(requests: Any, replies: Any) -> None:
+class Served(Protocol):
+    """Whose methods are the requests of an open connection."""
+
+    def lost(self) -> str | None:
+        """Why this process can do no more, after an error; None if it can."""
+
+
+Opened = Callable[[Mapping[str, Any]], Served]
+
+
+def open_worker(params: Mapping[str, Any]) -> Worker:
+    """The worker for the problem and layout that a connection is opened with."""
+    return Worker(problem_from_data(params["problem"]), Layout(params.get("layout")))
+
+
+def serve(requests: Any, replies: Any, opened: Opened = open_worker) -> None:
     """Answer requests until the pipe closes. Exceptions become error replies; crashes do not."""
-    worker: Worker | None = None
+    worker: Served | None = None
     _send(replies, {"protocol": PROTOCOL_VERSION, "gemmbench": __version__, "pid": os.getpid()})
     for line in requests:
         request = json.loads(line)
         method, params = request["method"], request["params"]
         try:
             if method == "open":
-                layout = Layout(params.get("layout"))
-                worker = Worker(problem_from_data(params["problem"]), layout)
-                result: Json = {}
+                worker, result = opened(params), {}
             else:
                 result = getattr(worker, method)(**params)
             _send(replies, {"result": result})
@@ -372,7 +386,7 @@ def serve(requests: Any, replies: Any) -> None:
             _send(replies, {"error": f"{_one_line(error)}{_place(error)}", "lost": _lost(worker)})
 
 
-def main(argv: Sequence[str]) -> None:
+def main(argv: Sequence[str], opened: Opened = open_worker) -> None:
     """Serve on the descriptors named in `argv`, dying with the parent, within a memory limit."""
     read_fd, write_fd, memory_bytes = (int(word) for word in argv)
     _die_with_parent()
@@ -381,10 +395,10 @@ def main(argv: Sequence[str]) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     gc.disable()
     with os.fdopen(read_fd, "r") as requests, os.fdopen(write_fd, "w") as replies:
-        serve(requests, replies)
+        serve(requests, replies, opened)
 
 
-def _lost(worker: Worker | None) -> bool:
+def _lost(worker: Served | None) -> bool:
     """Whether an error left the process beyond use; so it is too if even that cannot be asked."""
     try:
         return worker is not None and worker.lost() is not None

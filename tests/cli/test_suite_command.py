@@ -67,7 +67,22 @@ def test_show_prints_one_row_a_layer():
         "1",
     ]
     assert lines[1] == "Source: BVLC/caffe@9b89154 models/bvlc_alexnet/deploy.prototxt"
-    assert lines[-1] == "8 layers, 14.49 GFLOP in all, float32"
+    assert lines[-1] == "8 layers and 15 cheap ones, 14.49 GFLOP in all, float32"
+
+
+def test_show_lists_cheap_layers_with_what_they_give():
+    lines = run("show", "alexnet", "--only", "*1").output.splitlines()
+    rows = [[cell.strip() for cell in cells(line)] for line in lines]
+    assert ["norm1", "lrn", "10×96×55×55"] in rows
+    assert lines[-1] == "1 layer and 3 cheap ones, 2.11 GFLOP in all, float32"
+
+
+def test_json_lists_cheap_layers_apart():
+    data = json.loads(run("show", "alexnet", "--json").output)
+    assert [layer["layer"] for layer in data["layers"]][:2] == ["conv1", "conv2"]
+    assert data["cheap_layers"][0] == {
+        "layer": "relu1", "cheap": {"kind": "relu"}, "from": [], "output": [10, 96, 55, 55],
+    }  # fmt: skip
 
 
 def test_show_counts_a_repeated_layer_in_the_total():
@@ -78,7 +93,7 @@ def test_show_counts_a_repeated_layer_in_the_total():
 def test_show_takes_overrides():
     output = run("show", "alexnet", "--batch", "1", "--dtype", "float64").output
     assert "1×3×227×227" in output
-    assert output.endswith("8 layers, 1.45 GFLOP in all, float64\n")
+    assert output.endswith("8 layers and 15 cheap ones, 1.45 GFLOP in all, float64\n")
 
 
 def test_show_leaves_the_im2col_column_empty_where_nothing_is_lowered():
@@ -127,7 +142,7 @@ def test_wrong_usage_ends_with_2(arguments, message):
 def test_validate_confirms_each_file(files):
     result = run("validate", "good.yaml", "alexnet")
     assert result.exit_code == 0
-    assert result.stdout == "good.yaml: ok, 1 layer\nalexnet: ok, 8 layers\n"
+    assert result.stdout == "good.yaml: ok, 1 layer\nalexnet: ok, 8 layers and 15 cheap ones\n"
     assert result.stderr == ""
 
 

@@ -30,6 +30,7 @@ SHIPPED = [
     "googlenet",
     "mobilenet_v1",
     "resnet50",
+    "resnet50_network",
     "transformers",
     "vgg16",
     "warden",
@@ -153,7 +154,7 @@ def one_conv(**changed):
 
 
 CONV = "layers[0].conv2d"
-KINDS = "conv2d, linear, gemm"
+KINDS = "conv2d, linear, gemm, relu, lrn, pool, dropout, softmax, batchnorm, add, concat"
 
 BAD = {
     # The file as text.
@@ -237,9 +238,9 @@ BAD = {
                     "layers[0] ('a'): unknown key 'counts'. Did you mean 'count'?"),
     "unknown kind": (one_layer("{name: a, conv: {}}"),
                      "layers[0] ('a'): unknown key 'conv'. Did you mean 'conv2d'?"),
-    "later kind": (one_layer("{name: a, relu: {}}"), "layers[0] ('a'): unknown key 'relu'. "
-                   "Choose from batch, conv2d, count, dtype, from, gemm, linear, max_regression, "
-                   "min_effect, name and 1 more."),
+    "later kind": (one_layer("{name: a, tensor: {}}"), "layers[0] ('a'): unknown key 'tensor'. "
+                   "Choose from add, batch, batchnorm, concat, conv2d, count, dropout, dtype, "
+                   "from, gemm and 9 more."),
     "no kind": (one_layer("{name: a}"), "layers[0] ('a'): "
                 f"got no kind of layer, expected exactly one of {KINDS}."),
     "two kinds": (one_layer("{name: a, gemm: 1x1x1, linear: {in: 1, out: 1}}"),
@@ -452,7 +453,7 @@ def test_a_glob_that_selects_nothing_is_refused(glob, hint):
     assert str(caught.value) == f"suite 'alexnet': no layer matches {glob!r}. {hint}"
 
 
-def test_ten_suites_are_shipped():
+def test_eleven_suites_are_shipped():
     assert list(shipped_suites()) == SHIPPED
 
 
@@ -524,11 +525,7 @@ def test_the_shipped_schema_is_the_one_of_the_models():
 
 def test_the_schema_asks_for_exactly_one_kind():
     layer = suite_schema()["$defs"]["LayerModel"]
-    assert layer["oneOf"] == [
-        {"required": ["conv2d"]},
-        {"required": ["linear"]},
-        {"required": ["gemm"]},
-    ]
+    assert layer["oneOf"] == [{"required": [kind]} for kind in KINDS.split(", ")]
     assert layer["required"] == ["name"]
 
 

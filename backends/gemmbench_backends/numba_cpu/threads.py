@@ -31,6 +31,11 @@ def runner(entry: Any, argument: int, threads: int) -> Callable[[], None]:
     return run
 
 
+def start_pool() -> None:
+    """Start the threads here, by the layer that is preferred, rather than in a timed call."""
+    _parallel_loop()
+
+
 @cache
 def _parallel_loop() -> tuple[Any, Any, int]:
     """Numba's parallel loop, how to say how many threads it wakes, and how many there are."""

@@ -20,6 +20,7 @@ INTERRUPTED = 130
 COMMANDS = {  # name: (module, attribute, help line, shown without importing the module)
     "run": ("run", "run", "Race every way of computing the layers of a suite."),
     "tune": ("tune", "tune", "Search the tile sizes of a suite's layers."),
+    "network": ("network", "network", "Time a forward pass, each layer by the best known way."),
     "best": ("best", "best", "Print the stored winners, also as JSON, YAML or a C header."),
     "check": ("check", "check", "Fail if the head of two versions got slower than the base."),
     "aa": ("aa", "aa", "Try the gate of check on identical code: its false alarms here."),

@@ -29,7 +29,7 @@ class Effect(click.ParamType[float]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """`value` as a fraction."""
-        from gemmbench.suite_format import EFFECT_FORM, parse_effect
+        from gemmbench.format_leaves import EFFECT_FORM, parse_effect
 
         if isinstance(value, float):
             return value

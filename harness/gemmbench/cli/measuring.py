@@ -154,12 +154,14 @@ def what_is_asked(
     """The options of these names as values. Raises GemmbenchError for what cannot be done."""
     from gemmbench.doctor.environment import forced_kernels
     from gemmbench.machine import available_memory_bytes, detect_machine
-    from gemmbench.suite import load_suite, select_layers
+    from gemmbench.suite import check_raced, load_suite, select_layers
     from gemmbench.trial import RaceProtocol
 
     loaded = [load_suite(name, batch=batch, dtype=dtype) for name in suites]
     if only is not None:
         loaded = [select_layers(suite, only) for suite in loaded]
+    for suite in loaded:
+        check_raced(suite)
     allowed = parse_size(memory) if memory else int(MEMORY_SHARE * available_memory_bytes())
     if allowed < LEAST_MEMORY:
         raise GemmbenchError(

@@ -11,6 +11,10 @@ from gemmbench.errors import GemmbenchError
 from gemmbench.problem import ITEMSIZE, Problem, problem_to_data
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gemmbench.network_graph import Node
+    from gemmbench.problem import Shape
     from gemmbench.suite import Layer, Suite
 
 DESCRIPTION_WIDTH = 64  # characters; keeps the list of suites within a usual terminal
@@ -86,11 +90,14 @@ def show(name: str, only: str | None, batch: int | None, dtype: str | None, as_j
     from gemmbench.suite import load_suite, select_layers
 
     found = load_suite(name, batch=batch, dtype=dtype)
+    shapes = found.network().shapes if found.nodes else {}
     if only is not None:
         found = select_layers(found, only)
     if as_json:
         layers = [_layer_data(layer) for layer in found.layers]
-        _print_json({"schema": 1, **_suite_data(found), "layers": layers})
+        cheap = [_cheap_data(node, shapes) for node in found.nodes if node.cheap]
+        listed = {"layers": layers, **({"cheap_layers": cheap} if cheap else {})}
+        _print_json({"schema": 1, **_suite_data(found), **listed})
         return
     click.echo(f"{found.name}: {found.description}".removesuffix(": "))
     if found.source:
@@ -98,10 +105,11 @@ def show(name: str, only: str | None, batch: int | None, dtype: str | None, as_j
     click.echo()
     _print_table(
         ["layer", "kind", "operands", "GEMM m×k×n", "MFLOP", "MB", "FLOP/B", "im2col MB", "count"],
-        [_layer_row(layer) for layer in found.layers],
+        _rows(found, shapes),
     )
     dtypes = ", ".join(sorted({layer.problem.dtype for layer in found.layers}))
-    click.echo(f"\n{_layers_text(found)}, {found.flops() / 1e9:.2f} GFLOP in all, {dtypes}")
+    work = f"{found.flops() / 1e9:.2f} GFLOP in all, {dtypes}"
+    click.echo(f"\n{_layers_text(found)}, {work}".rstrip(", "))
 
 
 @suite.command("validate")
@@ -162,6 +170,33 @@ def _layer_data(layer: "Layer") -> dict[str, Any]:
     }
 
 
+def _rows(found: "Suite", shapes: "Mapping[str, Shape]") -> list[list[str]]:
+    """A row a layer, in the order of the file; a cheap one shows what it gives."""
+    layers = {layer.name: layer for layer in found.layers}
+    if not found.nodes:
+        return [_layer_row(layer) for layer in found.layers]
+    return [
+        _cheap_row(node, shapes) if node.cheap else _layer_row(layers[node.name])
+        for node in found.nodes
+    ]
+
+
+def _cheap_row(node: "Node", shapes: "Mapping[str, Shape]") -> list[str]:
+    return [node.name, node.operation.kind, "×".join(map(str, shapes[node.name])), *[""] * 6]
+
+
+def _cheap_data(node: "Node", shapes: "Mapping[str, Shape]") -> dict[str, Any]:
+    from gemmbench.network_graph import node_to_data
+
+    data = node_to_data(node)
+    return {
+        "layer": node.name,
+        "cheap": data["operation"],
+        "from": data["reads"],
+        "output": list(shapes[node.name]),
+    }
+
+
 def _layer_row(layer: "Layer") -> list[str]:
     problem = layer.problem
     im2col = problem.im2col_bytes()
@@ -198,7 +233,9 @@ def _intensity(problem: Problem) -> float:
 
 
 def _layers_text(found: "Suite") -> str:
-    return f"{len(found.layers)} layer{'s' if len(found.layers) != 1 else ''}"
+    cheap = sum(node.cheap for node in found.nodes)
+    besides = f" and {cheap} cheap one{'s'[: cheap - 1]}" if cheap else ""
+    return f"{len(found.layers)} layer{'s' if len(found.layers) != 1 else ''}{besides}"
 
 
 def _print_json(data: dict[str, Any]) -> None:

@@ -1,0 +1,208 @@
+"""Who computes each product of a network: the stored winner, else the winner of a short race.
+
+All of them run in one process. A backend whose library cannot share one says so (`exclusive`), and
+at most one such takes part; a device cannot, since what a pass hands on lies in the host's memory.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from gemmbench.backend import installed_backends, locate_backend
+from gemmbench.champion import champion, seconds_of
+from gemmbench.errors import GemmbenchError
+from gemmbench.machine import Machine
+from gemmbench.network_graph import Network
+from gemmbench.problem import Problem
+from gemmbench.race import Limits
+from gemmbench.runner import (
+    NoOfferError,
+    Outcome,
+    RunOptions,
+    Watcher,
+    describe,
+    exit_code,
+    run_suites,
+)
+from gemmbench.software import Software
+from gemmbench.suite import Suite
+from gemmbench.trial import Contender, RaceProtocol, Recorder, Trial, TrialState
+
+RACE_SECONDS = 4.0  # a layer that no stored race decides; preparing and verifying may take more
+RACE_PROCESSES = 1  # who runs a layer has to be near the best, not proven to be the best
+
+
+class Results(Recorder, Protocol):
+    """A recorder that also finds earlier races."""
+
+    def races(
+        self, machine: Machine, protocol: RaceProtocol, problem: Problem
+    ) -> Iterator[tuple[int, list[Trial]]]:
+        """Runs that timed `problem` comparably, the newest first, each with its race trials."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Who computes a product, its seconds a call when it was raced alone, and in which run."""
+
+    contender: Contender
+    seconds: float
+    run: int
+    library: str
+    stored: bool  # found, and not raced by this command
+
+
+@dataclass(slots=True)
+class Choice:
+    """Who computes what, by problem; or what came of the races instead."""
+
+    chosen: dict[Problem, Chosen] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    exit_code: int = 0
+    races: Outcome | None = None  # None where everything was stored
+
+
+@dataclass(frozen=True, slots=True)
+class Arena:
+    """What choosing needs to know; `hashes` are of the backends that may take part, by spec."""
+
+    options: RunOptions
+    protocol: RaceProtocol
+    machine: Machine
+    results: Results
+    hashes: Mapping[str, str]
+
+    def stored(self, problem: Problem) -> tuple[Trial, int] | None:
+        """The fastest way of computing `problem` that a stored race knows, with its run."""
+        found = []
+        for weights in self.options.weights:
+            races = self.results.races(self.machine, self.protocol, problem)
+            fitting = ((run, [t for t in trials if self.fits(t)]) for run, trials in races)
+            best = champion(fitting, weights)
+            if best is not None:
+                found.append((best.trial, best.run))
+        return min(found, key=lambda one: seconds_of(one[0]), default=None)
+
+    def fits(self, trial: Trial) -> bool:
+        """Whether a stored trial may take part: its backend does, unchanged since."""
+        one, algorithms = trial.contender, self.options.algorithms
+        asked = not algorithms or one.algorithm in algorithms
+        own = self.hashes.get(one.backend)
+        return asked and own == trial.source_hash and not one.environment.python
+
+
+def choose(
+    suite: Suite,
+    network: Network,
+    options: RunOptions,
+    protocol: RaceProtocol,
+    machine: Machine,
+    results: Results,
+    watcher: Watcher,
+    command: str,
+    software: Software | None,
+) -> Choice:
+    """Somebody for every product of `network`. Raises GemmbenchError where nobody computes one.
+
+    Layers that no stored race decides are raced first, which is recorded as a run.
+    """
+    problems = [n.operation for n in network.nodes if isinstance(n.operation, Problem)]
+    choice = Choice()
+    watcher.step("asking the backends")
+    hashes = usable(problems[0], options, protocol, machine, choice.notes)
+    arena = Arena(options, protocol, machine, results, hashes)
+    missing = [p for p in dict.fromkeys(problems) if not _take(choice, arena, p, stored=True)]
+    if missing:
+        options = replace(options, backends=tuple(hashes))
+        layers = [next(la for la in suite.layers if la.problem == p) for p in missing]
+        budget = options.budget or RACE_SECONDS * len(layers)
+        choice.races = run_suites(
+            [replace(suite, layers=tuple(layers), nodes=())],
+            replace(options, budget=budget),
+            replace(protocol, processes=RACE_PROCESSES),
+            machine,
+            results,
+            watcher,
+            command,
+            software,
+        )
+        choice.exit_code = exit_code(choice.races)
+        if choice.races.interrupted:
+            raise KeyboardInterrupt
+    for layer in suite.layers:
+        if layer.problem in missing and not _take(choice, arena, layer.problem, stored=False):
+            if choice.exit_code:
+                return choice  # somebody was wrong or broke: that is the result
+            raise GemmbenchError(
+                f"{suite.origin}: layer {layer.name!r}: none of {', '.join(hashes)} computes it"
+                f"{_reasons(choice.races, layer.name)}. Name another --backend."
+            )
+    return choice
+
+
+def usable(
+    problem: Problem,
+    options: RunOptions,
+    protocol: RaceProtocol,
+    machine: Machine,
+    notes: list[str],
+) -> dict[str, str]:
+    """The backends that may take part, each with the hash of its source.
+
+    Those asked for by name must be able to, else GemmbenchError; of the installed ones whoever
+    cannot is left out, with a note.
+    """
+    asked = options.backends
+    limits = Limits(0, options.timeout, options.memory_bytes)
+    hashes: dict[str, str] = {}
+    exclusive: list[str] = []
+    for spec in asked or tuple(sorted(installed_backends())):
+        locate_backend(spec)
+        try:
+            reply = describe(spec, problem, protocol.threads, machine, limits)
+        except NoOfferError as error:
+            reply = {"unavailable": str(error)}
+        if not asked and reply.get("exclusive"):
+            notes.append(f"left out: {spec} (its library may not share a process; name it to use)")
+            continue
+        reason = _refusal(reply)
+        if reason is None:
+            hashes[spec] = str(reply["source_hash"])
+            exclusive += [spec] if reply.get("exclusive") else []
+        elif asked:
+            raise GemmbenchError(f"backend {spec!r} cannot be in a pass: {reason.rstrip('.')}.")
+    if len(exclusive) > 1:
+        raise GemmbenchError(
+            f"--backend: {' and '.join(exclusive)} each bring a library that cannot share a "
+            "process with the other's, and a pass is one process. Name one of them."
+        )
+    return hashes
+
+
+def _refusal(reply: Mapping[str, Any]) -> str | None:
+    if reply["unavailable"] is not None:
+        return str(reply["unavailable"])
+    if reply.get("device"):
+        return f"it computes on {reply['device']}, and a pass hands on arrays of the host"
+    return None
+
+
+def _take(choice: Choice, arena: Arena, problem: Problem, *, stored: bool) -> bool:
+    """Note who computes `problem`, if it is known."""
+    found = arena.stored(problem)
+    if found is None:
+        return False
+    trial, run = found
+    seconds = seconds_of(trial)
+    choice.chosen[problem] = Chosen(trial.contender, seconds, run, trial.library, stored)
+    return True
+
+
+def _reasons(races: Outcome | None, layer: str) -> str:
+    trials: Sequence[Trial] = races.trials if races is not None else ()
+    said = [
+        f"{t.contender.backend}: {t.reason}"
+        for t in trials
+        if t.layer == layer and t.state is not TrialState.COMPLETE
+    ]
+    return f" ({'; '.join(said)})" if said else ""
