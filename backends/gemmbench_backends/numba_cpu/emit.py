@@ -88,6 +88,7 @@ class Function:
                 "declare i64 @llvm.umin.i64(i64, i64)",
                 'attributes #0 = { nounwind "prefer-vector-width"="512"'
                 ' "min-legal-vector-width"="512" }',
+                "!0 = !{i32 1}",
             ]
         )
 
@@ -127,6 +128,18 @@ class Function:
             f"call void @llvm.masked.store.{v.suffix}.p0({v.type} {value}, ptr {pointer}, "
             f"i32 {v.itemsize}, <{v.lanes} x i1> {mask})"
         )
+
+    def stream(self, value: str, pointer: str) -> None:
+        """Write a vector past the caches; `pointer` is a multiple of the register's size.
+
+        The order of such writes is no other's: `fence` before anybody else may read them.
+        """
+        v = self.vector
+        self.do(f"store {v.type} {value}, ptr {pointer}, align {v.nbytes}, !nontemporal !0")
+
+    def fence(self) -> None:
+        """Wait until all that was written can be read by others."""
+        self.do("fence seq_cst")
 
     def store_lanes(self, value: str, pointer: str, count: str, mask: str) -> None:
         """Write the first `count` (i64) lanes, those of `mask`, no others.

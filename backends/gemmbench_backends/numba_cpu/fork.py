@@ -25,8 +25,11 @@ def _share_of(_context: Any, _function: Any, _argument: Any, _thread: Any) -> An
     return types.void(types.int64, types.int64, types.int64), generate
 
 
-@njit([types.void(types.int64, types.int64, types.int64)], parallel=True, nogil=True, cache=True)
-def fork(function: int, argument: int, threads: int) -> None:
-    """Every thread's share of `function(argument, thread)`, each on a thread of its own."""
-    for thread in prange(threads):
-        _share_of(function, argument, thread)
+@njit([types.void(*[types.int64] * 4)], parallel=True, nogil=True, cache=True)
+def fork(function: int, argument: int, threads: int, phases: int) -> None:
+    """Every thread's share of `function(argument, phase * threads + thread)`, each on a thread of
+    its own, which waits for all others after every phase.
+    """
+    for phase in range(phases):
+        for thread in prange(threads):
+            _share_of(function, argument, phase * threads + thread)

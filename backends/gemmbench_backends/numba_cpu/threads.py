@@ -15,10 +15,14 @@ from typing import Any
 _FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)
 
 
-def runner(entry: Any, argument: int, threads: int) -> Callable[[], None]:
-    """A call that runs `entry`, one of the driver's, for every thread; `argument` is an address."""
+def runner(entry: Any, argument: int, threads: int, phases: int = 1) -> Callable[[], None]:
+    """A call that runs `entry`, one of the driver's, for every thread; `argument` is an address.
+
+    With `phases`, all threads do one before any begins the next; thread t of phase i is told
+    i · threads + t.
+    """
     function = int(entry.address)
-    if threads == 1:
+    if threads == 1 and phases == 1:
         alone = _FUNCTION(function)
         return lambda: alone(argument, 0)
     fork, use_threads, most = _parallel_loop()
@@ -26,7 +30,7 @@ def runner(entry: Any, argument: int, threads: int) -> Callable[[], None]:
 
     def run() -> None:
         use_threads(used)  # a pool is as large as the machine: wake no more than there are shares
-        fork(function, argument, threads)
+        fork(function, argument, threads, phases)
 
     return run
 

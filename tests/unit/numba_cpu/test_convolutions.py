@@ -126,6 +126,21 @@ def test_registers_of_any_width_give_the_right_answer(problem, nbytes, dtype):
         assert not output.overrun()
 
 
+@pytest.mark.parametrize("problem", SHAPES, ids=str)
+@pytest.mark.parametrize(("threads", "grid"), [(2, "1x2"), (3, "1x3"), (4, "2x2")])
+def test_threads_that_share_filters_make_the_tiles_of_a_block_together(problem, threads, grid):
+    for name in ("winograd", "fft"):
+        if algorithms()[name].unsupported(problem) is not None:
+            continue
+        choice = {"algorithm": name, "weights": "prepared", "threads": threads}
+        space = algorithms()[name].space(problem, HERE, choice)
+        smallest = min(next(axis.values for axis in space.axes if axis.name == "block"))
+        for block in (smallest, space.default["block"]):
+            config = {**space.default, "block": block, "grid": grid}
+            if space.rejected_by(config) is None:
+                assert_exact(problem, {**config, **choice})
+
+
 def _features(nbytes):
     return {64: ("avx512f", "avx2", "fma"), 32: ("avx2", "fma"), 16: ()}[nbytes]
 

@@ -77,8 +77,10 @@ def _strip(p: Any, s: int) -> tuple[int, int, int]:
 
 
 @_compiled
-def _bring_in(p: Any, group: int, image: int, row0: int, row1: int, pixels: int) -> None:
-    """The input rows of a strip as pixels in lanes; what is padding stays or becomes zero."""
+def _bring_in(
+    p: Any, group: int, image: int, row0: int, row1: int, c0: int, c1: int, pixels: int
+) -> None:
+    """The input rows of a strip, channels c0 … c1-1, as pixels in lanes; padding becomes 0."""
     low = p.row_step * row0 - p.pad_y
     high = p.row_step * (row1 - 1) + p.row_extent - p.pad_y
     first, stop = max(0, low), min(p.height, high)
@@ -90,11 +92,11 @@ def _bring_in(p: Any, group: int, image: int, row0: int, row1: int, pixels: int)
     source = p.x + image * p.x_step + group * p.x_group + first * p.width * p.itemsize
     table = p.to_table + (first - low) * p.width * _OFFSET_BYTES
     whole = p.channels // p.lanes * p.lanes
-    for c in range(0, whole, p.lanes):
+    for c in range(c0, min(c1, whole), p.lanes):
         to = pixels + c * p.itemsize
         _call(p.to_lanes, (p.lanes, source + c * p.x_plane, p.x_plane, count, to, table))
-    few = p.channels - whole
-    if few:
+    few = c1 - whole
+    if few > 0:
         to = pixels + whole * p.itemsize
         _call(p.to_few_lanes, (few, source + whole * p.x_plane, p.x_plane, count, to, table))
 
@@ -187,7 +189,8 @@ def direct(plan: Any, thread: int) -> None:
         if p.stages & INPUT:
             for s in range(s0, s1):
                 image, row0, row1 = _strip(p, s)
-                _bring_in(p, group, image, row0, row1, pixels + (s - s0) * p.pixels_slot)
+                slot = pixels + (s - s0) * p.pixels_slot
+                _bring_in(p, group, image, row0, row1, 0, p.channels, slot)
         if p.stages & MULTIPLY:
             _multiply_strips(p, group, s0, s1, j0, j1, pixels, results)
         if p.stages & OUTPUT:
@@ -198,16 +201,22 @@ def direct(plan: Any, thread: int) -> None:
 
 
 @_compiled
-def _spread_block(p: Any, group: int, s0: int, s1: int, pixels: int, v: int) -> None:
-    """Every tile of a block transformed."""
+def _spread_block(
+    p: Any, group: int, s0: int, s1: int, v0: int, v1: int, pixels: int, v: int
+) -> None:
+    """Every tile of a block transformed, vectors v0 … v1-1 of each run."""
     vector, tile = p.lanes * p.itemsize, 0
+    c0, c1 = v0 * p.lanes, min(p.channels, v1 * p.lanes)
     for s in range(s0, s1):
         image, row0, row1 = _strip(p, s)
-        _bring_in(p, group, image, row0, row1, pixels)
+        _bring_in(p, group, image, row0, row1, c0, c1, pixels)
         for row in range(row1 - row0):
             for column in range(p.tiles_per_row):
                 source = pixels + row * p.tile_down + column * p.tile_across
-                _call(p.spread, (source, v + tile * p.ldv, p.v_plane, p.vectors_in, vector, vector))
+                to = v + tile * p.ldv
+                for run in range(p.runs):
+                    at = (run * p.run_vectors + v0) * vector
+                    _call(p.spread, (source + at, to + at, p.v_plane, v1 - v0, vector, vector))
                 tile += 1
 
 
@@ -270,25 +279,60 @@ def _multiply_plane(p: Any, count: int, plane: int, v: int, weights: int, m: int
         _multiply(p, count, v, weights, p.weights_depth, m, p.ldm, j)
 
 
+@_compiled
+def _make_tiles(p: Any, unit: int, thread: int) -> None:
+    """This thread's channels of a unit, in lanes and transformed: V."""
+    part = thread % p.grid_columns
+    if part >= p.makers or not p.stages & INPUT:
+        return
+    lines = (p.run_vectors + p.line_vectors - 1) // p.line_vectors
+    first, stop = _share(lines, p.makers, part)
+    v0, v1 = first * p.line_vectors, min(p.run_vectors, stop * p.line_vectors)
+    pixels, v = p.pixels + thread * p.pixels_step, p.v + thread // p.grid_columns * p.v_step
+    group, s0, s1 = _block(p, unit)
+    _spread_block(p, group, s0, s1, v0, v1, pixels, v)
+
+
+@_compiled
+def _use_tiles(p: Any, unit: int, thread: int) -> None:
+    """This thread's filters of a unit: multiplied plane by plane as matrices, transformed back."""
+    results, m = p.results + thread * p.results_step, p.m + thread * p.m_step
+    v = p.v + thread // p.grid_columns * p.v_step
+    group, s0, s1 = _block(p, unit)
+    j0, j1 = _columns(p, thread)
+    if p.stages & MULTIPLY:
+        weights, tiles = p.weights + group * p.weights_group, _tiles(p, s0, s1)
+        for plane in range(p.planes):
+            for j in range(j0, j1):
+                _multiply_plane(p, tiles, plane, v, weights, m, j)
+    if p.stages & OUTPUT:
+        _gather_block(p, group, s0, s1, _vector(p, j0), _vector(p, j1), m, results)
+
+
 @_entry
 def by_planes(plan: Any, thread: int) -> None:
-    """Tiles transformed, multiplied plane by plane as matrices, and transformed back."""
+    """A thread's units, each on its own: tiles made, multiplied and transformed back."""
     p = carray(plan, (1,))[0]
-    pixels, results = p.pixels + thread * p.pixels_step, p.results + thread * p.results_step
-    v, m = p.v + thread * p.v_step, p.m + thread * p.m_step
-    j0, j1 = _columns(p, thread)
     first, stop = _units(p, thread)
     for unit in range(first, stop):
-        group, s0, s1 = _block(p, unit)
-        if p.stages & INPUT:
-            _spread_block(p, group, s0, s1, pixels, v)
-        if p.stages & MULTIPLY:
-            weights, tiles = p.weights + group * p.weights_group, _tiles(p, s0, s1)
-            for plane in range(p.planes):
-                for j in range(j0, j1):
-                    _multiply_plane(p, tiles, plane, v, weights, m, j)
-        if p.stages & OUTPUT:
-            _gather_block(p, group, s0, s1, _vector(p, j0), _vector(p, j1), m, results)
+        _make_tiles(p, unit, thread)
+        _use_tiles(p, unit, thread)
+
+
+@_entry
+def by_planes_together(plan: Any, share: int) -> None:
+    """A phase of units that some threads share: their tiles are made first, used in the next."""
+    p = carray(plan, (1,))[0]
+    threads = p.grid_units * p.grid_columns
+    phase, thread = share // threads, share % threads
+    first, stop = _units(p, thread)
+    unit = first + phase // 2
+    if unit >= stop:
+        return
+    if phase % 2 == 0:
+        _make_tiles(p, unit, thread)
+    else:
+        _use_tiles(p, unit, thread)
 
 
 @_compiled

@@ -17,32 +17,39 @@ FMAS_A_CYCLE = 2
 MIN_ACCUMULATORS = 8  # FMA latency 4, two a cycle: fewer chains cannot keep the units busy
 CALL_CYCLES = 30  # of a register block, beside its steps
 L2_BYTES_A_CYCLE, L3_BYTES_A_CYCLE, MEMORY_BYTES_A_CYCLE = 24, 12, 8
+SHARED_BYTES_A_CYCLE = 6  # of what another core has just written
 TRANSFORM_CYCLES = 3  # of an element of a tile, a register at a time; a Fourier transform takes
 FOURIER_CYCLES = 2  # this much for each halving
 LAYOUT_CYCLES = 2  # of a register of pixels, between planes and lanes
+JOIN_CYCLES = 16000  # until all threads have ended a phase, and begun the next
 AHEAD_VALUES = (0, 2048)  # bytes: none, or about the latency of L3 at full speed
 
 
 @dataclass(frozen=True, slots=True)
 class Caches:
-    """What the model knows of a machine's memory."""
+    """What the model knows of a machine's memory: L2 is a thread's own, all else is shared."""
 
     l2_bytes: int
     l3_bytes: int
+    threads: int
 
-    def cycles(self, nbytes: float, working_set: float) -> float:
-        """Cycles to read `nbytes` again and again, being part of a set that large; 0 from L2."""
-        if working_set <= self.l2_bytes:
+    def cycles(self, nbytes: float, own: float, common: float = 0.0) -> float:
+        """Cycles to read `nbytes` again and again, part of a set that large; 0 from L2.
+
+        Every thread has a set of `own` bytes, beside some that are `common` to all.
+        """
+        if own + common <= self.l2_bytes:
             return 0.0
-        # The last level is shared, and read and written at once: a part of it can be counted on.
-        fast = working_set <= self.l3_bytes / 2
-        return nbytes / (L3_BYTES_A_CYCLE if fast else MEMORY_BYTES_A_CYCLE)
+        # The last level is read and written at once: a part of it can be counted on. Memory serves
+        # some threads faster than one, but not as many times.
+        fast = self.threads * own + common <= self.l3_bytes / 2
+        return nbytes / (L3_BYTES_A_CYCLE if fast else MEMORY_BYTES_A_CYCLE / self.threads**0.5)
 
 
-def caches(machine: Machine) -> Caches:
+def caches(machine: Machine, threads: int) -> Caches:
     """The caches of `machine`; without a third level, memory comes next."""
     l2 = machine.l2_bytes or L2_BYTES
-    return Caches(l2, max(l2, machine.l3_bytes))
+    return Caches(l2, max(l2, machine.l3_bytes), threads)
 
 
 def register_blocks(regs: Registers, filters: int, parts: int = 1) -> list[tuple[int, int]]:

@@ -30,10 +30,12 @@ _LANES = (
     "pixels", "pixels_step", "pixels_slot", "results", "results_step", "results_slot", "ld_results",
     "to_table", "from_table", "tile_down", "tile_across", "result_down", "result_across",
 )  # fmt: skip
-# the transformed side: `planes` matrices V (tiles, channels) and M (tiles, filters)
+# the transformed side: `planes` matrices V (tiles, channels) and M (tiles, filters). V's channels
+# are `runs` (phases) of `run_vectors`, of which `makers` threads of a unit make a part each:
+# `line_vectors`, a cache line, or a multiple, so that no two of them write to a line.
 _PLANES = (
     "planes", "complex_parts", "v", "v_step", "v_plane", "v_imaginary", "ldv", "m", "m_step",
-    "m_plane", "m_imaginary", "ldm", "vectors_in",
+    "m_plane", "m_imaginary", "ldm", "runs", "run_vectors", "line_vectors", "makers",
 )  # fmt: skip
 _WEIGHTS = (
     "w", "w_group", "w_filter", "w_elements", "weights", "weights_group", "weights_plane",

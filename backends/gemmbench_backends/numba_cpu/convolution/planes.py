@@ -41,7 +41,8 @@ from gemmbench_backends.numba_cpu.convolution.layout import (
     phases,
 )
 from gemmbench_backends.numba_cpu.emit import Vector
-from gemmbench_backends.numba_cpu.product import Array, Plan, per_thread
+from gemmbench_backends.numba_cpu.plan import LINE_BYTES
+from gemmbench_backends.numba_cpu.product import Array, Plan, Runner, per_thread
 from gemmbench_backends.numba_cpu.threads import runner
 
 
@@ -98,6 +99,28 @@ class Tiling:
         """Columns of a strip of input."""
         return (self.tiles[1] - 1) * self.outputs[1] + self.inputs[1]
 
+    @property
+    def divisible(self) -> bool:
+        """Whether threads can share a tile's channels: a register holds those of one phase."""
+        whole = self.problem.channels // self.problem.groups % self.vector.lanes == 0
+        return whole or len(self.phases.used) == 1
+
+    @property
+    def lines(self) -> int:
+        """Cache lines that a tile's channels are, of one run: what threads share is whole lines."""
+        return -(-self.runs[0] // self.line_vectors)
+
+    @property
+    def line_vectors(self) -> int:
+        """Registers that fill a cache line."""
+        return max(1, LINE_BYTES // self.vector.nbytes)
+
+    @property
+    def runs(self) -> tuple[int, ...]:
+        """Registers of a tile's channels: one run for each phase, or one of all."""
+        count = len(self.phases.used) if self.divisible else 1
+        return (self._registers(self.depth) // count,) * count
+
     def pixels(self, tile_rows: int) -> PixelBuffer:
         """A strip of input, for so many rows of tiles."""
         rows = (tile_rows - 1) * self.outputs[0] + self.inputs[0]
@@ -149,9 +172,19 @@ def prepare_planes(
     _set_planes(plan, tiling, blocks.most_rows * tiling.tiles[1], block)
     _set_weights(plan, tiling, block)
     _set_kernels(plan, tiling, kernels, blocks)
-    multiply = runner(driver.by_planes, plan.address, block.threads)
+    multiply = _multiply(plan, blocks.count * problem.groups, block)
     pack = runner(driver.transform_weights, plan.address, block.threads)
     return blocked(plan, multiply, pack, config, operands, tiling.flops(), growth)
+
+
+def _multiply(plan: Plan, units: int, block: Block) -> Runner:
+    """What runs a plan: each thread on its own, or in phases where some share a unit."""
+    from gemmbench_backends.numba_cpu.convolution import driver
+
+    if block.grid[1] == 1:
+        return runner(driver.by_planes, plan.address, block.threads)
+    phases = 2 * -(-units // block.grid[0])
+    return runner(driver.by_planes_together, plan.address, block.threads, phases)
 
 
 def _set_buffers(plan: Plan, tiling: Tiling, blocks: Blocks, block: Block) -> None:
@@ -184,10 +217,13 @@ def _set_planes(plan: Plan, tiling: Tiling, count: int, block: Block) -> None:
     ldm = row_bytes(tiling.parts * tiling.filter_bytes)
     v_plane, m_plane = odd_lines(count * ldv), odd_lines(count * ldm)
     v_step, m_step = (per_thread(tiling.planes * plane) for plane in (v_plane, m_plane))
+    runs = tiling.runs
     plan.set(
-        planes=tiling.planes, v=plan.workspace(block.threads * v_step), v_step=v_step,
+        planes=tiling.planes, v=plan.workspace(block.grid[0] * v_step), v_step=v_step,
         v_plane=v_plane, ldv=ldv, m=plan.workspace(block.threads * m_step), m_step=m_step,
-        m_plane=m_plane, ldm=ldm, vectors_in=tiling.channel_bytes // tiling.vector.nbytes,
+        m_plane=m_plane, ldm=ldm, runs=len(runs), run_vectors=runs[0],
+        line_vectors=tiling.line_vectors,
+        makers=block.grid[1] if tiling.divisible else 1,
         v_imaginary=tiling.channel_bytes, m_imaginary=tiling.filter_bytes, taps=1, chunks=1,
         chunk_taps=1, inner=tiling.depth, tap_offsets=keep(plan, np.zeros(1, dtype=np.int64)),
         rows=keep(plan, np.arange(count, dtype=np.int64) * ldv),

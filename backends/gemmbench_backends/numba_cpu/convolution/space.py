@@ -11,7 +11,9 @@ from gemmbench_backends.numba_cpu.convolution.layout import cut_blocks
 from gemmbench_backends.numba_cpu.convolution.model import (
     AHEAD_VALUES,
     FOURIER_CYCLES,
+    JOIN_CYCLES,
     LAYOUT_CYCLES,
+    SHARED_BYTES_A_CYCLE,
     TRANSFORM_CYCLES,
     Caches,
     caches,
@@ -51,14 +53,12 @@ def _planes_space(
     tiling = next(iter(tilings.values()))
     problem, parts = tiling.problem, tiling.parts
     blocks = register_blocks(regs, tiling.filters, parts)
-    memory = caches(machine)
-
-    ways = _grids(problem, regs, threads)
+    memory, ways = caches(machine, threads), _grids(problem, regs, threads)
 
     def cycles(one: tuple[int, int, tuple[int, int], tuple[int, int]]) -> float:
         size, rows, block, grid = one
         products = plane_cycles(tilings[size], rows, block, memory, grid)
-        return products + (weight_cycles(tilings[size], memory, threads) if plain else 0.0)
+        return products + (weight_cycles(tilings[size], memory) if plain else 0.0)
 
     size, rows, block, grid = min(
         (
@@ -99,21 +99,29 @@ def plane_cycles(
         pixels, tiling.depth, tiling.filters, block, tiling.vector, tiling.parts
     )  # fmt: skip
     planes = tiling.planes * tiling.parts
-    weights = planes * tiling.weight_plane * filters
-    # Every thread makes all of the channels that it needs, and its own filters.
-    tile_bytes = planes * (tiling.channel_bytes + tiling.filter_bytes * filters)
-    moved = tile_bytes * problem.batch * down * across * problem.groups
+    weights = planes * tiling.weight_plane
+    # Threads that share a unit make its tiles together; each then has filters of its own.
+    made = _share(tiling.lines, grid[1]) if tiling.divisible else 1.0
+    tiles = problem.batch * down * across * problem.groups
+    channel_bytes, filter_bytes = planes * tiling.channel_bytes, planes * tiling.filter_bytes
+    moved = tiles * (channel_bytes * made + filter_bytes * filters)
     transforms = _transform_cycles(tiling) * moved / tiling.vector.nbytes
-    spilled = memory.cycles(4 * moved, 2 * pixels * tile_bytes)
-    reloaded = memory.cycles(weights * units, weights * problem.groups + pixels * tile_bytes)
-    layout = layout_cycles(problem, tiling.vector.lanes, filters)
-    return some * (products * filters + transforms + layout + spilled + reloaded / 2)
+    block_bytes = pixels * (channel_bytes + filter_bytes * filters)
+    spilled = memory.cycles(
+        2 * tiles * (channel_bytes * (made + 1) + 2 * filter_bytes * filters), 2 * block_bytes
+    )
+    reloaded = memory.cycles(weights * filters * units, block_bytes, weights * problem.groups)
+    layout = layout_cycles(problem, tiling.vector.lanes, filters, made)
+    shared = 0.0
+    if grid[1] > 1:
+        shared = tiles * channel_bytes * (1 - made) / SHARED_BYTES_A_CYCLE + 2 * JOIN_CYCLES * units
+    return some * (products * filters + transforms + layout + spilled + reloaded / 2 + shared)
 
 
-def layout_cycles(problem: Conv2d, lanes: int, filters: float) -> float:
-    """Cycles to bring the images into lanes, and this part of the filters' results out."""
+def layout_cycles(problem: Conv2d, lanes: int, filters: float, channels: float = 1.0) -> float:
+    """Cycles to bring this part of the channels into lanes, and of the filters' results out."""
     (p, q), batch = problem.output_size(), problem.batch
-    pixels = problem.channels * problem.height * problem.width
+    pixels = problem.channels * problem.height * problem.width * channels
     return LAYOUT_CYCLES * batch * (pixels + problem.filters * p * q * filters) / lanes
 
 
@@ -122,11 +130,11 @@ def _share(count: int, parts: int) -> float:
     return -(-count // parts) / count
 
 
-def weight_cycles(tiling: Tiling, memory: Caches, threads: int) -> float:
+def weight_cycles(tiling: Tiling, memory: Caches) -> float:
     """What the model says that transforming the weights in every call costs."""
     nbytes = tiling.problem.groups * tiling.planes * tiling.parts * tiling.weight_plane
     cycles = 2 * _transform_cycles(tiling) * nbytes / tiling.vector.nbytes
-    return (cycles + memory.cycles(2 * nbytes, nbytes)) / threads
+    return (cycles + memory.cycles(2 * nbytes, nbytes / memory.threads)) / memory.threads
 
 
 def _transform_cycles(tiling: Tiling) -> float:
@@ -152,8 +160,7 @@ def direct_space(problem: Conv2d, machine: Machine, choice: Config) -> SearchSpa
     shape = direct.Shape(problem, regs.vector)
     blocks = register_blocks(regs, shape.filters)
     cut = _direct_blocks(shape)
-    memory = caches(machine)
-    ways = _grids(problem, regs, threads)
+    memory, ways = caches(machine, threads), _grids(problem, regs, threads)
     rows, block, grid = min(
         ((rows, block, grid) for rows in cut for block in blocks for grid in ways),
         key=lambda one: direct_cycles(shape, one[0], one[1], memory, one[2]),
@@ -183,9 +190,9 @@ def direct_cycles(
     panels = -(-shape.filter_vectors // block[1])
     some, filters = _share(units, grid[0]), _share(panels, grid[1])
     products = strips * product_cycles(pixels, depth, shape.filters, block, shape.vector)
-    weights = depth * shape.filter_vectors * shape.vector.nbytes * filters
+    weights = depth * shape.filter_vectors * shape.vector.nbytes
     strip = shape.pixels(cut.strip_rows).nbytes + pixels * shape.ld_results()
-    reloaded = memory.cycles(weights * units, weights * problem.groups)
+    reloaded = memory.cycles(weights * filters * units, 0.0, weights * problem.groups)
     # All of a block's pixels are read again for every panel.
     spilled = memory.cycles(panels * strip * strips, cut.block_strips * strip)
     layout = layout_cycles(problem, shape.vector.lanes, filters)
