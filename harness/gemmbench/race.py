@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from gemmbench.backend import Location, locate_backend
+from gemmbench.footprint import PROBES
 from gemmbench.link import Link, RequestError, WorkerLostError, case_data, location_data
 from gemmbench.machine import Machine, machine_to_data
 from gemmbench.measurement import Measurement, Sample
@@ -125,18 +126,20 @@ LinkKey = tuple[str, Environment, str]
 
 @dataclass(slots=True)
 class Race:
-    """One race on one problem. `roof` is timed in every round; `rng` orders the rounds."""
+    """One race on one problem. Both roofs are timed in every round; `rng` orders the rounds."""
 
     spec: RaceSpec
     cases: Cases
     limits: Limits
     rng: random.Random
     roof: Yardstick | None = None
+    memory: Yardstick | None = None  # of the bytes that the problem has; timed with the roof
     clock: Clock = time.monotonic
     open_link: OpenLink | None = None
     layout: int | None = None  # seed of where arrays begin; None: wherever they are allocated
     on_trial: Callable[[Trial], None] | None = None  # told of each trial as it becomes final
     peaks: list[float] = field(default_factory=list)
+    bandwidths: list[float] = field(default_factory=list)
 
     def run(self) -> list[Trial]:
         """One trial for each contender, in the order given.
@@ -232,6 +235,9 @@ class Race:
             workspace_bytes=facts.get("workspace_bytes"),
             own_flops=facts.get("flops") if is_transform(entrant.contender) else None,
             peak_flops=self.peak(entrant),
+            peak_bytes=None if entrant.facts.get("device") else _reached(self.bandwidths),
+            call_bytes=facts.get("call_bytes"),
+            cold_ratio=facts.get("cold_ratio"),
             device=facts.get("device_state", {}),
         )
 
@@ -240,7 +246,7 @@ class Race:
         if entrant.facts.get("device"):
             peak: float | None = entrant.facts["device_peak"]
             return peak
-        return float(np.quantile(self.peaks, PEAK_QUANTILE)) if self.peaks else None
+        return _reached(self.peaks)
 
     def link(self, contender: Contender) -> Talks:
         """A fresh worker for the backend of `contender`."""
@@ -334,10 +340,12 @@ class Heat:
         return MAX_ROUNDS
 
     def time_roof(self) -> None:
-        """One block of the roof; a race goes on without one that is lost."""
+        """One block of each roof; a race goes on without one that is lost."""
         if self.race.roof is not None:
             try:
                 self.race.peaks.append(self.race.roof.per_second())
+                if self.race.memory is not None:
+                    self.race.bandwidths.append(self.race.memory.per_second())
             except (RequestError, WorkerLostError):
                 self.race.roof = None
 
@@ -517,6 +525,11 @@ class Heat:
                 case=case_data(cases.timed),
                 repeats=STAGE_REPEATS if not entrant.left else 1,
             )
+            probes = PROBES if not entrant.left else 1
+            timed = case_data(cases.timed)
+            entrant.facts.update(
+                self.ask(entrant, "footprint", slot=index, case=timed, probes=probes)
+            )
         if entrant.facts.get("device"):
             entrant.facts["device_state"] = self.ask(entrant, "device_state")["state"]
         prepared = entrant.contender.weights == "prepared"
@@ -589,6 +602,11 @@ def full_config(contender: Contender, threads: int) -> dict[str, Any]:
     """The config as a backend's `prepare` gets it; a search space may lower the threads."""
     choice = {"algorithm": contender.algorithm, "weights": contender.weights}
     return {"threads": threads, **contender.config, **choice}
+
+
+def _reached(blocks: Sequence[float]) -> float | None:
+    """What a roof reached in its better blocks; None where it was not timed."""
+    return float(np.quantile(blocks, PEAK_QUANTILE)) if blocks else None
 
 
 def block_loops(seconds: float, loops: int, protocol: RaceProtocol) -> int:

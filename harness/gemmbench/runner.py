@@ -18,7 +18,7 @@ from gemmbench.backend import installed_backends, locate_backend
 from gemmbench.errors import GemmbenchError, did_you_mean
 from gemmbench.link import Link, RequestError, WorkerLostError, location_data
 from gemmbench.machine import Machine, machine_to_data
-from gemmbench.peak import Roof
+from gemmbench.peak import Roof, stream_bytes
 from gemmbench.problem import Problem
 from gemmbench.race import Limits, Race, RaceSpec
 from gemmbench.reference import Cases, needed_bytes
@@ -248,6 +248,7 @@ class Runner:
                 Limits(seconds, self.options.timeout, self.options.memory_bytes),
                 random.Random(f"{self.protocol.seed}/{layer.name}"),
                 self.roof(layer.problem.dtype),
+                memory=self.memory_roof(layer.problem),
             )
 
     def contenders(self, race: Race, spec: str, seconds: float) -> list[Contender]:
@@ -391,6 +392,18 @@ class Runner:
                 roof = None
             self.roofs[dtype] = roof
         return self.roofs[dtype]
+
+    def memory_roof(self, problem: Problem) -> Roof | None:
+        """Reading as many bytes as `problem` has, from memory where operands are cold."""
+        roof = self.roof(problem.dtype)
+        if roof is None:
+            return None
+        cold = self.protocol.cache == "cold"
+        whole = stream_bytes(self.machine)
+        try:
+            return roof.reading(whole if cold else min(problem.minimal_bytes(), whole))
+        except (RequestError, WorkerLostError):
+            return None
 
     def close(self) -> None:
         """End the roofs' workers."""

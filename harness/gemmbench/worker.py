@@ -27,6 +27,7 @@ import numpy as np
 from gemmbench import __version__
 from gemmbench.backend import Backend, Location, algorithms, declined, load_backend
 from gemmbench.errors import GemmbenchError
+from gemmbench.footprint import call_bytes, cold_ratio
 from gemmbench.machine import Machine, machine_from_data
 from gemmbench.operands import (
     Array,
@@ -193,6 +194,17 @@ class Worker:
                 synchronize(prepared)
                 seconds[name].append(time.perf_counter() - start)
         return {name: float(np.median(values)) for name, values in seconds.items()}
+
+    def footprint(self, slot: int, case: Json, probes: int) -> Json:
+        """Memory that one call takes, and how cold operands are that should be."""
+        self.load(case)
+        entry = self.slots[slot]
+        copy = entry.next()
+        on_device = hasattr(copy.prepared, "synchronize")
+        return {
+            "call_bytes": None if on_device else call_bytes(copy.prepared.run),
+            "cold_ratio": cold_ratio(entry, probes),
+        }
 
     def device_state(self) -> Json:
         """How the device is doing now: clocks, power, throttling."""

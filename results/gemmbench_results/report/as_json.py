@@ -6,6 +6,7 @@ from typing import Any
 
 from gemmbench.machine import Machine, machine_to_data
 from gemmbench.problem import problem_to_data
+from gemmbench.roofline import roofline
 from gemmbench.stats import Summary
 from gemmbench.trial import RaceProtocol, Trial
 from gemmbench_results.report.standing import fraction_of_peak, gflops, summary_of
@@ -68,11 +69,29 @@ def trial_to_data(trial: Trial) -> dict[str, Any]:
         "seconds": _seconds(summary) if summary else None,
         "gflops": gflops(trial, summary) if summary else None,
         "fraction_of_peak": fraction_of_peak(trial, summary) if summary else None,
+        "roofline": _roofline(trial),
         "stages": dict(trial.stages),
         "workspace_bytes": trial.workspace_bytes,
+        "call_bytes": trial.call_bytes,
+        "cold_ratio": trial.cold_ratio,
         "threads": trial.threads,
         "tuned": contender.tuned,
         **({"device": dict(trial.device)} if trial.device else {}),
+    }
+
+
+def _roofline(trial: Trial) -> dict[str, Any] | None:
+    """Both roofs, which of them bounds the call, and the share of it that was reached."""
+    found = roofline(trial)
+    if found is None:
+        return None
+    return {
+        "intensity": found.intensity,
+        "bound": found.bound,
+        "fraction": found.share,
+        "least_seconds": found.seconds,
+        "peak_flops": trial.peak_flops,
+        "peak_bytes": trial.peak_bytes,
     }
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 from tabulate import tabulate
 
 from gemmbench.ranking import is_implausible, may_win
+from gemmbench.roofline import above_roof, roofline
 from gemmbench.space import Config
 from gemmbench.stats import Summary, Verdict
 from gemmbench.trial import Trial, TrialState
@@ -37,6 +38,8 @@ COLUMNS = {
     "time": LEFT,
     "GFLOP/s": RIGHT,
     "% of peak": RIGHT,
+    "FLOP/B": RIGHT,
+    "% of roof": LEFT,
     "speed": RIGHT,
     "error/bound": RIGHT,
     "max/rms error": RIGHT,
@@ -49,6 +52,13 @@ INEXACT_NOTE = "inexact: its largest error is above --max-error or the suite's, 
 BROKEN = (TrialState.WRONG, TrialState.FAILED)
 WITHIN_PROCESS = "~ interval within one process, narrower than the truth: raise --processes"
 IMPLAUSIBLE = "! faster than the machine's measured peak: do not believe it before you know why"
+ABOVE_ROOF = (
+    "> faster than reading its operands and writing its output once allows: at the edge of a cache "
+    "a blocked kernel can be, elsewhere do not believe it"
+)
+NOT_COLD = "not proven cold: its operands were read no faster at once again (as if larger than the "
+NOT_COLD += "caches, or still in one)"
+COLD_ENOUGH = 1.5  # times longer that operands from memory take to read than from a cache
 
 
 def trial_table(
@@ -119,6 +129,7 @@ def _rows(layer: Sequence[Standing]) -> Iterator[dict[str, str]]:
             "backend": contender.backend,
             "algorithm": f"{contender.algorithm}{prepared}",
             **_timing(trial, standing.summary),
+            **_roof(trial, position == 0),
             "speed": "" if standing.speed is None else f"{standing.speed:.2f}",
             "error/bound": _error(trial),
             "max/rms error": _accuracy(trial),
@@ -144,6 +155,17 @@ def _timing(trial: Trial, summary: Summary | None) -> dict[str, str]:
         "time": time_text(summary),
         "GFLOP/s": digits(gflops(trial, summary), 3) + flag,
         "% of peak": "" if fraction is None else digits(100 * fraction, 3),
+    }
+
+
+def _roof(trial: Trial, first: bool) -> dict[str, str]:
+    """The layer's intensity in its first row; how much of the roof a row reached, and of which."""
+    found = roofline(trial)
+    share = "" if found is None or found.share is None else digits(100 * found.share, 3)
+    mark = " >" if above_roof(trial) and not is_implausible(trial) else ""
+    return {
+        "FLOP/B": digits(found.intensity, 3) if first and found else "",
+        "% of roof": f"{share} {found.bound}{mark}" if found and share else "",
     }
 
 
@@ -191,6 +213,12 @@ def _footnotes(standing: Sequence[Standing]) -> Iterator[str]:
         yield INEXACT_NOTE
     if any(is_implausible(trial) for trial, _ in timed):
         yield IMPLAUSIBLE
+    if any(above_roof(trial) and not is_implausible(trial) for trial, _ in timed):
+        yield ABOVE_ROOF
+    warm = [t for t, _ in timed if t.cold_ratio is not None and t.cold_ratio < COLD_ENOUGH]
+    if warm:
+        names = dict.fromkeys(f"{t.contender.label()} on {t.layer}" for t in warm)
+        yield f"{NOT_COLD}: {', '.join(names)}"
     for trial in (s.trial for s in standing if s.trial.state in BROKEN):
         reason = " ".join(trial.reason.split())
         yield f"{trial.state}: {trial.contender.backend} on {trial.layer}: {reason}"
