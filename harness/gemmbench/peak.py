@@ -225,7 +225,9 @@ class Roof:
 
     def per_second(self, loops: int = 1) -> float:
         """FLOP/s or bytes/s of one timed block."""
-        reply = self.link.ask("time", slot=self.slot, case=case_data(NO_CASE), loops=loops, warmup=1)
+        reply = self.link.ask(
+            "time", slot=self.slot, case=case_data(NO_CASE), loops=loops, warmup=1
+        )
         return self.work * loops / float(reply["seconds"])
 
     def close(self) -> None:

@@ -37,7 +37,8 @@ CONTENDERS_A_BACKEND = 10  # five algorithms, each with a default and a tuned co
 TUNING_SHARE = 0.4  # of a layer's budget goes to searching, the rest to the race,
 TUNE_COMMAND_SHARE = 0.7  # or this much where tuning is what was asked for
 SHARING_SHARE = 0.15  # of the budget, where leading configs are measured on the other layers too
-Tune = Literal["auto", "never", "force", "more"]  # "more": search on from what is stored
+# "more": search on from what is stored; "stored": use what is stored, search nothing
+Tune = Literal["auto", "never", "force", "more", "stored"]
 Described = dict[tuple[str, Problem], dict[str, Any]]  # what a backend says of a problem
 
 
@@ -115,13 +116,9 @@ def run_suites(
     Ctrl-C ends the run early with what is recorded kept.
     """
     layers = [(suite, layer) for suite in suites for layer in suite.layers]
-    check_strategy(options.strategy)
     check_names(suites)
-    check_memory(layers, options)
-    problems = [layer.problem for _, layer in layers]
-    described = check_backends(problems, options, protocol, machine)
-    outcome = Outcome(recorder.begin(command, machine, protocol, protocol.seed, software))
-    runner = Runner(options, protocol, machine, recorder, watcher, outcome, described)
+    runner = begin_run(layers, options, protocol, machine, recorder, watcher, command, software)
+    outcome, problems = runner.outcome, [layer.problem for _, layer in layers]
     seconds = budget_seconds(suites, options)
     sharing = SHARING_SHARE * seconds if options.portfolio else 0.0
     started = time.monotonic()
@@ -139,6 +136,25 @@ def run_suites(
         outcome.seconds = time.monotonic() - started
     recorder.end(outcome.run, exit_code(outcome))  # a run that broke down has no end
     return outcome
+
+
+def begin_run(
+    layers: "Sequence[tuple[Suite, Layer]]",
+    options: RunOptions,
+    protocol: RaceProtocol,
+    machine: Machine,
+    recorder: Recorder,
+    watcher: Watcher,
+    command: str,
+    software: Software | None = None,
+) -> "Runner":
+    """A run that has begun. Raises GemmbenchError before anything is written on bad input."""
+    check_strategy(options.strategy)
+    check_memory(layers, options)
+    problems = [layer.problem for _, layer in layers]
+    described = check_backends(problems, options, protocol, machine)
+    outcome = Outcome(recorder.begin(command, machine, protocol, protocol.seed, software))
+    return Runner(options, protocol, machine, recorder, watcher, outcome, described)
 
 
 def budget_seconds(suites: Sequence[Suite], options: RunOptions) -> float:
@@ -327,11 +343,13 @@ class Runner:
 
     def tuned(self, race: Race, offer: Offer, space: SearchSpace, seconds: float) -> Config | None:
         """The stored winner, or the winner of a search of `seconds`; None if no config passed."""
-        if self.options.tune == "auto":
+        if self.options.tune in ("auto", "stored"):
             incumbent = self.incumbent(race, offer)
             if incumbent is not None:
                 self.outcome.reused += 1
                 return incumbent
+        if self.options.tune == "stored":
+            return None
         self.watcher.step(f"tuning {offer.contender.label()}")
         memory = self.memory(race, offer)
         tuner = Tuner(

@@ -20,8 +20,8 @@ RUN = Run(
 TRIAL_KEYS = [
     "suite", "layer", "problem", "backend", "library", "algorithm", "weights", "config", "state",
     "reason", "max_error", "error_bound", "relative_error", "rms_error", "error_limit",
-    "seconds", "gflops", "fraction_of_peak", "stages",
-    "workspace_bytes", "threads", "tuned",
+    "seconds", "gflops", "fraction_of_peak", "roofline", "stages",
+    "workspace_bytes", "call_bytes", "cold_ratio", "threads", "tuned",
 ]  # fmt: skip
 
 

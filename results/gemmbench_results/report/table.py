@@ -85,7 +85,7 @@ def trial_table(
         colalign=[COLUMNS[name] for name in columns],
     )
     lines = [line.rstrip() for line in table.splitlines()]
-    notes = list(_footnotes([s for layer in layers.values() for s in layer]))
+    notes = list(footnotes([s for layer in layers.values() for s in layer]))
     return "\n".join([*lines, *([""] if notes else []), *notes])
 
 
@@ -132,7 +132,7 @@ def _rows(layer: Sequence[Standing]) -> Iterator[dict[str, str]]:
             **_roof(trial, position == 0),
             "speed": "" if standing.speed is None else f"{standing.speed:.2f}",
             "error/bound": _error(trial),
-            "max/rms error": _accuracy(trial),
+            "max/rms error": accuracy_text(trial),
             "result": standing.mark or _result(standing),
             "tile sizes": _reason(trial)
             if trial.reason
@@ -189,7 +189,7 @@ def _error(trial: Trial) -> str:
     return f"{share:.2f}" if share < 100 else f"{share:.1e}"
 
 
-def _accuracy(trial: Trial) -> str:
+def accuracy_text(trial: Trial) -> str:
     """'1.4e-05/1.5e-06': the largest error and the rms one, over the rms of the answer."""
     if trial.relative_error is None or trial.rms_error is None:
         return ""
@@ -203,7 +203,8 @@ def _result(standing: Standing) -> str:
     return "" if may_win(standing.trial) else TOO_INEXACT
 
 
-def _footnotes(standing: Sequence[Standing]) -> Iterator[str]:
+def footnotes(standing: Sequence[Standing]) -> Iterator[str]:
+    """What marks in a table mean, where there are any, and who took no part."""
     timed = [(s.trial, s.summary) for s in standing if s.summary is not None]
     if len({trial.contender.weights for trial, _ in timed}) > 1:
         yield SAME_WEIGHTS
