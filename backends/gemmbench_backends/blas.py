@@ -16,7 +16,7 @@ from gemmbench.errors import GemmbenchError
 from gemmbench.machine import Machine
 from gemmbench.problem import Conv2d, Problem
 from gemmbench.space import Config, SearchSpace
-from gemmbench_backends.im2col import Bind, prepare_layer
+from gemmbench_backends.im2col import PER_IMAGE, Bind, lowerings, only_lowering, prepare_layer
 
 KINDS = ("gemm", "linear", "conv2d")
 LIBRARY_NAMES = {"openblas": "OpenBLAS", "mkl": "MKL", "blis": "BLIS", "flexiblas": "FlexiBLAS"}
@@ -69,11 +69,15 @@ class Blas:
             return {"im2col": ("plain",)}
         return dict.fromkeys(self._library.algorithms(problem), ("plain",))
 
+    def lowerings(self, problem: Problem) -> Mapping[str, Sequence[str]]:
+        """A convolution of several images is one product for each, or one for the batch."""
+        return {"im2col": lowerings(problem)}
+
     def search_space(
         self, problem: Problem, machine: Machine, choice: Config
     ) -> SearchSpace | None:
-        """None: BLAS chooses its own tiles."""
-        return None
+        """None: BLAS chooses its own tiles. Of a lowering that was asked for, that one."""
+        return only_lowering(choice)
 
     def library(self) -> str:
         """Which BLAS really runs, its kernel and threads."""
@@ -94,7 +98,9 @@ class Blas:
         if reason is not None:
             raise GemmbenchError(f"backend {self.name!r} is unavailable: {reason}.")
         self._library.set_threads(int(config["threads"]))
-        return prepare_layer(problem, operands, self._library.bind(str(config["algorithm"])))
+        lowering = str(config.get("lowering", PER_IMAGE))
+        multiply = self._library.bind(str(config["algorithm"]))
+        return prepare_layer(problem, operands, multiply, lowering)
 
 
 class NumpyBlas:

@@ -48,12 +48,16 @@ class Prepared(Protocol):
     """A contender ready to run: everything allocated, packed and compiled.
 
     Optional attributes: `synchronize()` waits for a device; `workspace_bytes: int` is memory
-    beyond operands and output; `stages: Mapping[str, Callable[[], None]]` are the parts of one
-    call in order, each callable alone; `launches: int`, how many kernels a call queues on a device
-    about, 1 if it does not say; `flops: int` are the operations the algorithm itself
-    executes, where they differ from the direct method's; `error_growth: float`, how many times a
-    transform amplifies rounding errors, by its own matrices (see reference.py). On a
-    device: `load()` copies the operands there, is called whenever they changed, and is not timed;
+    beyond operands and output, prepared weights included; `stages: Mapping[str, Callable[[],
+    None]]` are the parts of one call in order, each callable alone and as long as in a call, so
+    that their times add up to the call's (one that works block by block goes through all blocks
+    doing one part of each; in order the stages then give the last block's answer); none where a
+    call cannot be taken apart, as where packing and multiplying are fused; `launches: int`, how
+    many kernels a call queues on a device about, 1 if it does not say; `flops: int` are the
+    operations the algorithm itself executes, where they differ from the direct method's;
+    `error_growth: float`, how many times a transform amplifies rounding errors, by its own
+    matrices (see reference.py). On a device: `load()` copies the operands there, is called
+    whenever they changed, and is not timed;
     `clock: DeviceClock` times calls.
     """
 
@@ -69,6 +73,9 @@ class Backend(Protocol):
 
     Optional: `algorithms(problem) -> Mapping[str, Sequence[str]]`, each algorithm's name with
     the weights it takes ("plain", "prepared"), default one algorithm with plain weights;
+    `lowerings(problem) -> Mapping[str, Sequence[str]]`, of algorithms that lower a batch into
+    columns, how: "per-image" (the default) or "whole", which is asked for by `choice["lowering"]`
+    and is an axis of that name, of one value, in the space of that choice;
     `declined(problem) -> Mapping[str, str]`, algorithms it has but not for this problem, and why;
     `library() -> str`, which library, version and kernel really runs, where it can; `sources() ->
     Iterable[Path]`, the files whose change makes stored winners stale (default: the module).
@@ -178,6 +185,13 @@ def algorithms(backend: Backend, problem: Problem) -> dict[str, tuple[str, ...]]
     if offered is None:
         return {"conv" if isinstance(problem, Conv2d) else "gemm": ("plain",)}
     return {str(name): tuple(weights) for name, weights in offered(problem).items()}
+
+
+def lowerings(backend: Backend, problem: Problem) -> dict[str, tuple[str, ...]]:
+    """The algorithms of `backend` that lower a batch in more than one way, each with the ways."""
+    offered = getattr(backend, "lowerings", None)
+    ways = {} if offered is None else offered(problem)
+    return {str(name): tuple(kinds) for name, kinds in ways.items() if kinds}
 
 
 def declined(backend: Backend, problem: Problem) -> dict[str, str]:

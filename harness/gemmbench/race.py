@@ -36,7 +36,9 @@ MIN_ROUNDS = 6  # fewer blocks of one process have no 95 % interval of their med
 MAX_ROUNDS = 40
 PRECISION = 0.01  # half-width of the in-process interval at which more rounds teach nothing
 SHORT_BLOCK = 0.8  # a block shorter than this share of `block_seconds` is taken again, longer
-STAGE_REPEATS = 5
+STAGE_SECONDS = 0.2  # of calls taken apart into stages, at least
+FEWEST_STAGE_REPEATS, MOST_STAGE_REPEATS = 3, 101  # and as many calls,
+LONG_CALL = 2.0  # but one that takes so many seconds only once: a request has its time-out
 PEAK_QUANTILE = 0.9  # a roof is what can be reached, so interrupted blocks do not lower it
 EXTRA_HEATS = 3  # at most, while the verdict is undecided and there is time
 CONFIRMING_HEATS = 2  # of those, for a win so close that one lucky process could have made it
@@ -558,7 +560,7 @@ class Heat:
                 "stages",
                 slot=index,
                 case=case_data(cases.timed),
-                repeats=STAGE_REPEATS if not entrant.left else 1,
+                repeats=stage_repeats(self.last_call(entrant)),
             )
             probes = PROBES if not entrant.left else 1
             timed = case_data(cases.timed)
@@ -650,6 +652,14 @@ def block_loops(seconds: float, loops: int, protocol: RaceProtocol) -> int:
     """Calls that fill `block_seconds`, from a block of `loops` calls that took `seconds`."""
     wanted = ceil(protocol.block_seconds * loops / max(seconds, 1e-9))
     return max(1, min(wanted, 100 * loops))
+
+
+def stage_repeats(seconds: float) -> int:
+    """How many calls that take `seconds` are taken apart; odd, so that a median is one of them."""
+    if seconds >= LONG_CALL:
+        return 1
+    wanted = ceil(STAGE_SECONDS / max(seconds, 1e-9)) | 1
+    return min(max(wanted, FEWEST_STAGE_REPEATS), MOST_STAGE_REPEATS)
 
 
 def _worse(before: float | None, now: float | None) -> float | None:

@@ -19,7 +19,7 @@ from gemmbench.errors import GemmbenchError, did_you_mean
 from gemmbench.link import Link, RequestError, WorkerLostError, location_data
 from gemmbench.machine import Machine, machine_to_data
 from gemmbench.peak import Roof, stream_bytes
-from gemmbench.problem import Problem
+from gemmbench.problem import Conv2d, Problem
 from gemmbench.race import Limits, Race, RaceSpec
 from gemmbench.reference import Cases, needed_bytes
 from gemmbench.software import Software
@@ -49,6 +49,7 @@ class RunOptions:
     backends: tuple[str, ...] = ()  # specs; () means every installed one
     algorithms: tuple[str, ...] = ()  # () means all
     weights: tuple[str, ...] = ("plain",)
+    lowerings: tuple[str, ...] = ("per-image",)  # of a batch, where an algorithm has several
     tune: Tune = "auto"
     strategy: str = DEFAULT_STRATEGY
     imported: tuple[Source, ...] = ()  # recordings of the like, to start from
@@ -303,7 +304,7 @@ class Runner:
             raise self.broken[spec]
         try:
             reply = self.described.pop(key, None) or describe(
-                *key, self.protocol.threads, self.machine, race.limits
+                *key, self.protocol.threads, self.machine, race.limits, self.options.lowerings
             )
         except NoOfferError as error:
             if error.lost:
@@ -440,7 +441,12 @@ class NoOfferError(Exception):
 
 
 def describe(
-    spec: str, problem: Problem, threads: int, machine: Machine, limits: Limits
+    spec: str,
+    problem: Problem,
+    threads: int,
+    machine: Machine,
+    limits: Limits,
+    lowerings: Sequence[str] = ("per-image",),
 ) -> dict[str, Any]:
     """What the backend `spec` says of itself and `problem`, from a process of its own.
 
@@ -461,6 +467,7 @@ def describe(
                 machine=machine_to_data(machine),
                 threads=threads,
                 offers=True,
+                lowering=list(lowerings),
             )
         except (RequestError, WorkerLostError) as error:
             lost = isinstance(error, WorkerLostError)
@@ -497,13 +504,20 @@ def check_memory(layers: Sequence[tuple[Suite, Layer]], options: RunOptions) -> 
     allowed, backends = options.memory_bytes, len(options.specs())
     for suite, layer in layers:
         needed = needed_bytes(layer.problem, backends, CONTENDERS_A_BACKEND * backends)
-        needed += layer.problem.im2col_bytes()
+        needed += layer.problem.im2col_bytes() * _images_lowered(layer.problem, options)
         if allowed and needed > allowed:
             raise GemmbenchError(
                 f"{suite.origin}: layer {layer.name!r}: needs {needed / 2**30:.2f} GiB for "
                 f"operands, reference and workspace, {allowed / 2**30:.2f} GiB are allowed. "
                 "Use a smaller --batch, leave it out with --only, or raise --memory."
             )
+
+
+def _images_lowered(problem: Problem, options: RunOptions) -> int:
+    """Of how many images the columns are held at a time."""
+    if isinstance(problem, Conv2d) and "whole" in options.lowerings:
+        return problem.batch
+    return 1
 
 
 def check_backends(
@@ -523,7 +537,7 @@ def check_backends(
     for spec, problem in sorted(asked, key=str):
         locate_backend(spec)
         try:
-            reply = describe(spec, problem, protocol.threads, machine, limits)
+            reply = describe(spec, problem, protocol.threads, machine, limits, options.lowerings)
         except NoOfferError as error:
             if error.lost or spec not in options.backends:
                 continue  # it crashed or hung: that is a result, and the run records it

@@ -19,13 +19,14 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gemmbench import __version__
-from gemmbench.backend import Backend, Location, algorithms, declined, load_backend
+from gemmbench.backend import Backend, Location, algorithms, declined, load_backend, lowerings
 from gemmbench.errors import GemmbenchError
 from gemmbench.footprint import call_bytes, cold_ratio
 from gemmbench.machine import Machine, machine_from_data
@@ -45,6 +46,7 @@ PROTOCOL_VERSION = 2  # 2: `time_slice`, and `layout` when opened
 REASON_LENGTH = 500  # characters; a backend may raise with megabytes of text
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 COLD_COPIES = 256  # most copies that cold mode rotates through
+PER_IMAGE = "per-image"  # how a batch is lowered unless asked otherwise
 LISTED_CONFIGS = 50_000  # most configs that cross the pipe, a random sample of larger spaces
 COLD_BYTES = 2**29  # and the most memory it takes: half a GiB
 
@@ -64,8 +66,17 @@ class Worker:
     loaded: str = ""  # label of the case whose operands are in the buffers
     frozen: bool = False  # what imports and the first preparation left is no garbage
 
-    def describe(self, location: Json, machine: Json, threads: int, offers: bool) -> Json:
+    def describe(
+        self,
+        location: Json,
+        machine: Json,
+        threads: int,
+        offers: bool,
+        lowering: Sequence[str] = (PER_IMAGE,),
+    ) -> Json:
         """Import the backend; tell whether it can run and, if asked, what it offers to tune.
+
+        `lowering`: the ways of lowering a batch that are wanted, of an algorithm that has several.
 
         Backends of one device share this process; later requests call them by `Location.key`.
         """
@@ -76,7 +87,9 @@ class Worker:
         if unavailable is None:
             unsupported = self.backend.supports(self.problem)
         usable = unavailable is None and unsupported is None
-        offered = self._offers(machine_from_data(machine), threads) if usable and offers else []
+        offered = []
+        if usable and offers:
+            offered = self._offers(machine_from_data(machine), threads, lowering)
         library = "" if unavailable is not None else str(_optional(self.backend, "library", ""))
         return {
             "name": self.backend.name,
@@ -254,12 +267,16 @@ class Worker:
         peak = getattr(self.backend, "device_peak", None) if device else None
         return {"device": device, "device_peak": None if peak is None else peak(self.problem.dtype)}
 
-    def _offers(self, machine: Machine, threads: int) -> list[Json]:
+    def _offers(self, machine: Machine, threads: int, lowering: Sequence[str]) -> list[Json]:
         assert self.backend is not None  # noqa: S101 - describe() is always the first request
         offers = []
+        several = lowerings(self.backend, self.problem)
         for algorithm, kinds in algorithms(self.backend, self.problem).items():
-            for weights in kinds:
+            ways = [way for way in lowering if way in several.get(algorithm, (PER_IMAGE,))]
+            for weights, way in product(kinds, ways or [PER_IMAGE]):
                 choice: Config = {"algorithm": algorithm, "weights": weights, "threads": threads}
+                if way != PER_IMAGE:
+                    choice = {**choice, "lowering": way}
                 space = self.backend.search_space(self.problem, machine, choice)
                 data = space_to_data(space, LISTED_CONFIGS) if space is not None else None
                 offers.append({"algorithm": algorithm, "weights": weights, "space": data})

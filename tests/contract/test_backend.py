@@ -38,6 +38,8 @@ SPECS = sorted(
         "blas:openblas",
         "blas:mkl",
         "blas:blis",
+        "fft:mkl",
+        "fft:fftw",
         "cupy:cublas",
         "cupy:cudnn",
         "cupy:cufft",

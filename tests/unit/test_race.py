@@ -13,7 +13,7 @@ from gemmbench.link import RequestError, WorkerLostError
 from gemmbench.machine import Machine
 from gemmbench.measurement import Measurement, Sample
 from gemmbench.problem import Gemm
-from gemmbench.race import Limits, Race, RaceSpec, block_loops, full_config
+from gemmbench.race import Limits, Race, RaceSpec, block_loops, full_config, stage_repeats
 from gemmbench.ranking import rank
 from gemmbench.reference import Cases
 from gemmbench.trial import Contender, Environment, RaceProtocol, Trial, TrialState
@@ -460,3 +460,10 @@ def test_an_unknown_error_is_not_within_a_limit() -> None:
     one = Trial("s", "l", PROBLEM, contender("A"), TrialState.COMPLETE, measurement=sample)
     assert rank([one])[0].leaders == (0,)
     assert rank([replace(one, error_limit=1e-3)])[0].leaders == ()
+
+
+def test_a_call_is_taken_apart_an_odd_number_of_times_within_limits() -> None:
+    assert stage_repeats(10.0) == 1
+    assert stage_repeats(0.5) == 3
+    assert stage_repeats(0.02) == 11
+    assert stage_repeats(1e-6) == 101

@@ -13,7 +13,7 @@ from gemmbench.space import Config, SearchSpace
 from gemmbench_backends.cupy_cuda.contender import DeviceArray, Work
 from gemmbench_backends.cupy_cuda.device import describe_device, too_little_memory
 from gemmbench_backends.cupy_cuda.kernels import MOST_IN_GRID, im2col_launch
-from gemmbench_backends.fft import transform_flops, transform_geometry
+from gemmbench_backends.fft.geometry import transform_flops, transform_geometry
 
 TF32 = "CUPY_TF32"  # set to 1 it lets cuBLAS round float32 operands to 10 bits; CuPy's default is 0
 SPECTRAL_LAUNCHES = 16  # that an fft call queues: copies, transforms, a product; not counted
@@ -135,7 +135,7 @@ class CuFft:
     def build(self, problem: Problem, config: Config, arrays: Mapping[str, DeviceArray]) -> Work:
         """Transform images and filters, multiply per frequency, transform back."""
         assert isinstance(problem, Conv2d)  # noqa: S101 - supports() refuses the others
-        flops = transform_flops(problem, transform_geometry(problem), prepared=False)
+        flops = transform_flops(problem, transform_geometry(problem, full=True), prepared=False)
         call = _spectral(problem, arrays)
         nbytes = 2 * _spectra_bytes(problem)
         return Work((("convolve", call),), nbytes, flops, SPECTRAL_LAUNCHES)
@@ -184,13 +184,15 @@ def _spectral(problem: Conv2d, arrays: Mapping[str, DeviceArray]) -> Any:
     """The call. Axes while multiplying: (row, column, group, image or filter, channel)."""
     import cupy
 
-    geometry = transform_geometry(problem)
-    rows, columns = geometry.used
+    geometry = transform_geometry(problem, full=True)
+    rows, columns = geometry.rows.pixels(0)[0].stop, geometry.columns.pixels(0)[0].stop
+    down_to, right_to = geometry.rows.filters(0)[1], geometry.columns.filters(0)[1]
     groups, per_group = problem.groups, problem.channels // problem.groups
     (p, q), (down, right) = problem.output_size(), problem.stride
     taps = cupy.zeros((problem.filters, per_group, *geometry.points), problem.dtype)
-    places = (cupy.asarray(geometry.rows[:, None]), cupy.asarray(geometry.columns[None, :]))
-    x, w, out = arrays["x"][:, :, :rows, :columns], arrays["w"], arrays["out"]
+    places = (cupy.asarray(down_to[:, None]), cupy.asarray(right_to[None, :]))
+    x, out = arrays["x"][:, :, :rows, :columns], arrays["out"]
+    w = arrays["w"][:, :, : len(down_to), : len(right_to)]  # the first taps; others read zeros
 
     def call() -> None:
         taps[(slice(None), slice(None), *places)] = w
@@ -212,6 +214,6 @@ def _spectral(problem: Conv2d, arrays: Mapping[str, DeviceArray]) -> Any:
 def _spectra_bytes(problem: Conv2d) -> int:
     """Of images, filters and products."""
     n, c, k = problem.batch, problem.channels, problem.filters
-    frequencies = prod(transform_geometry(problem).frequencies)
+    frequencies = prod(transform_geometry(problem, full=True).frequencies)
     complex_bytes = 2 * np.dtype(problem.dtype).itemsize
     return complex_bytes * frequencies * (n * c + k * (c // problem.groups) + n * k)

@@ -43,6 +43,11 @@ class NumbaCpu:
             return {"gemm": ("plain", "prepared")}
         return {"gemm": ("plain",)}
 
+    def lowerings(self, problem: Problem) -> dict[str, tuple[str, ...]]:
+        """Columns are made of an image, or of the whole batch; implicit GEMM has none."""
+        several = isinstance(problem, Conv2d) and problem.batch > 1
+        return {"im2col": ("per-image", "whole")} if several else {}
+
     def declined(self, problem: Problem) -> dict[str, str]:
         """The ways of computing a convolution that do not apply to `problem`, each with why."""
         if not isinstance(problem, Conv2d):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gemmbench.backend import Operands
+from gemmbench.operands import aligned_empty
 from gemmbench.problem import Conv2d
 from gemmbench.space import Config
 from gemmbench_backends.numba_cpu import driver
@@ -101,6 +102,8 @@ def prepare_conv(problem: Conv2d, config: Config, operands: Operands, vector: Ve
     shape = Shape(gemm.m, gemm.k, gemm.n, gemm.count, problem.groups)
     layout = image_layout(problem)
     images = _images(problem, cut, operands, vector, layout)
+    if config.get("lowering") == "whole":
+        return _im2col_whole(problem, shape, cut, operands, vector, layout, images)
     if problem.im2col_bytes() == 0:
         return _pointwise(shape, cut, operands, vector, images)
     if config["algorithm"] == "im2col":
@@ -172,7 +175,8 @@ def _im2col(
     lowering.set(
         k=shape.k, n=shape.n, b=images.b, b_step=images.b_step, slots=images.slots,
         columns=lowering.workspace(slots * shape.k * row), columns_step=shape.k * row,
-        column_slots=slots, offsets=_offsets(lowering, problem, layout, vector),
+        columns_ld=row, column_slots=slots, groups=1,
+        offsets=_offsets(lowering, problem, layout, vector),
     )  # fmt: skip
     _set_pieces(lowering, problem, layout, vector, [(0, shape.n)])
     columns = Matrix(int(lowering.record["columns"][0]), row, shape.k * row)
@@ -186,6 +190,44 @@ def _im2col(
         "multiply": _waves((multiply,), shape.items, slots),
     }
     return _ready((*before, multiply), operands, shape.items, slots, stages)
+
+
+def _im2col_whole(
+    problem: Conv2d, shape: Shape, cut: Blocking, operands: Operands, vector: Vector,
+    layout: Layout, images: Images,
+) -> Ready:  # fmt: skip
+    """The column matrices of all images side by side, one product a group: three stages.
+
+    Its rows are of all images' pixels, which the output, an image after the other, is made of last.
+    """
+    groups, batch, size = problem.groups, problem.batch, vector.itemsize
+    row, whole = shape.n * size, batch * shape.n * size
+    lowering = new_plan(vector, cut.grid)
+    lowering.set(
+        k=shape.k, n=shape.n, b=images.b, b_step=images.b_step, slots=images.slots,
+        columns=lowering.workspace(groups * shape.k * whole), columns_step=row,
+        columns_group=shape.k * whole, columns_ld=whole, column_slots=batch, groups=groups,
+        offsets=_offsets(lowering, problem, layout, vector),
+    )  # fmt: skip
+    _set_pieces(lowering, problem, layout, vector, [(0, shape.n)])
+    product = aligned_empty((groups, shape.m, batch, shape.n), problem.dtype)
+    a = Matrix(int(operands["w"].ctypes.data), shape.k * size, shape.m * shape.k * size)
+    b = Matrix(int(lowering.record["columns"][0]), whole, shape.k * whole)
+    c = Matrix(int(product.ctypes.data), whole, shape.m * whole)
+    together = Shape(shape.m, shape.k, batch * shape.n, groups, groups)
+    plan = tiled_plan(together, vector, cut, a, b, c, BY_ROWS)
+    plan.owned.append(product)
+    lower = (lowering, runner(driver.lower_images, lowering.address, cut.threads()))
+    lower_all = _waves((*images.steps, lower), shape.items, images.slots)
+    multiply = runner(driver.multiply, plan.address, cut.threads())
+    out = operands["out"].reshape(batch, groups, shape.m, shape.n)
+
+    def rearrange() -> None:
+        np.copyto(out, product.transpose(2, 0, 1, 3))
+
+    stages = {"im2col": lower_all, "multiply": multiply, "output transform": rearrange}
+    plans = (*(plan for plan, _ in images.steps), lowering, plan)
+    return Ready(tuple(stages.values()), operands, plans, stages)
 
 
 def _product(

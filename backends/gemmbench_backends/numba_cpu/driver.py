@@ -386,12 +386,12 @@ def lower_images(plan: Any, thread: int) -> None:
     threads = p.grid_items * p.grid_rows * p.grid_columns
     first, stop = _share(p.k, threads, thread)
     count = _peek(p.first_pieces + 8)
-    width = p.n * p.itemsize
     for item in range(p.first_item, p.stop_item):
-        columns = p.columns + item % p.column_slots * p.columns_step + first * width
+        columns = p.columns + item % p.groups * p.columns_group + first * p.columns_ld
+        columns += item // p.groups % p.column_slots * p.columns_step
         image = p.b + item % p.slots * p.b_step
         _call(p.gather, (stop - first, image, p.offsets + 8 * first, p.pieces, count, columns,
-                         width))  # fmt: skip
+                         p.columns_ld))  # fmt: skip
 
 
 @_entry

@@ -35,7 +35,7 @@ _MOVES = (
 _IMAGE = (
     "image", "image_step", "channels", "height", "width", "plane_height", "plane_width",
     "phases", "phase_count", "stride_y", "stride_x", "pad_y", "pad_x", "columns", "columns_step",
-    "column_slots",
+    "column_slots", "columns_group", "columns_ld",
 )  # fmt: skip
 _FLIP = ("flip_from", "flip_ld_from", "flip_to", "flip_ld_to", "flip_rows", "flip_columns")
 

@@ -30,6 +30,12 @@ def problem_space(problem: Problem, machine: Machine, choice: Config) -> SearchS
     regs, threads = registers(machine, problem.dtype), int(choice["threads"])
     if isinstance(problem, Conv2d):
         gemm = problem.gemm()
+        if choice.get("lowering") == "whole":
+            shape = Shape(gemm.m, gemm.k, problem.batch * gemm.n, problem.groups, problem.groups)
+            space = _space(shape, regs, machine, threads, ("off",), ("off", "on", "fused"))
+            only = Axis("lowering", ("whole",), "categorical")
+            default = {**space.default, "lowering": "whole"}
+            return SearchSpace((*space.axes, only), default, space.constraints)
         shape = Shape(gemm.m, gemm.k, gemm.n, gemm.count, problem.groups)
         gathered = choice["algorithm"] == "implicit-gemm" and problem.im2col_bytes() > 0
         packs = ("on",) if gathered else ("off", "on", "fused")

@@ -293,7 +293,7 @@ def sweep(
             output.format,
             lambda style: "\n\n".join([head, crossover_text(swept, style), where]) + others,
             lambda: data,
-            lambda: point_rows(found["points"]),  # type: ignore[arg-type]
+            lambda: point_rows(found["points"]),
             quiet=output.quiet,
             json_to=output.json_to,
         )

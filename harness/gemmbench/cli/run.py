@@ -30,6 +30,13 @@ OVERRUN = 1.2  # times the budget, from which on the user is told
 @click.argument("suites", nargs=-1, required=True, metavar="SUITE...", type=SuiteName())
 @measuring_options
 @click.option(
+    "--batch-lowering",
+    type=click.Choice(["per-image", "whole", "both"]),
+    default="per-image",
+    show_default=True,
+    help="Of im2col: a GEMM for each image, or one for the whole batch, or both in one race.",
+)
+@click.option(
     "--tune",
     type=click.Choice(["auto", "never", "force"]),
     default="auto",
@@ -56,6 +63,7 @@ def run(
     cache: str,
     max_error: float | None,
     fill: str,
+    batch_lowering: str,
     tune: str,
     budget: float | None,
     strategy: str,
@@ -96,6 +104,7 @@ def run(
         backends=backends,
         algorithms=algorithms,
         weights=("plain", "prepared") if weights == "both" else (weights,),
+        lowerings=("per-image", "whole") if batch_lowering == "both" else (batch_lowering,),
         tune=tune,  # type: ignore[arg-type]  # click has checked the choice
         strategy=strategy,
         budget=budget,
@@ -168,6 +177,7 @@ def report(
     style: "TextFormat" = "table",
 ) -> str:
     """One table a suite, what they say in plain sentences, and where the samples are."""
+    from gemmbench_results.report.batching import batching_sentences
     from gemmbench_results.report.sentences import plain_sentences
     from gemmbench_results.report.table import trial_table
 
@@ -178,6 +188,7 @@ def report(
         verdicts = verdicts_by_layer(trials)
         parts.append(f"{suite.name}: {suite.description}")
         parts.append(trial_table(trials, verdicts, format=style))
+        parts += ["\n".join(gains)] if (gains := batching_sentences(trials)) else []
         parts += plain_sentences(trials, verdicts, suite=name, options=repeated)
     searched = f"{outcome.evaluations} configs searched, {outcome.reused} stored winners reused; "
     return "\n\n".join([*parts, f"{searched}every sample is in {database} (run {outcome.run})."])

@@ -9,7 +9,7 @@ from gemmbench.compare import Swept, standing_for
 from gemmbench.problem import Conv2d, problem_to_data
 from gemmbench.ranking import rank
 from gemmbench.stats import summarize
-from gemmbench.sweep import Grid, Point
+from gemmbench.sweep import Axis, Grid, Point
 from gemmbench.trial import Trial, TrialState
 from gemmbench_results.report.as_json import trial_to_data, verdict_to_data
 from gemmbench_results.report.render import LEFT, TextFormat, prose, table_text
@@ -119,24 +119,24 @@ def _left(swept: Swept) -> Iterator[str]:
 
 def _maps(grid: Grid, texts: dict[Point, str], format: TextFormat) -> Iterator[str]:  # noqa: A002
     """A table of the first axis down and the second across, for all values of the others."""
-    down, across, *others = (*grid.axes, None)[: max(2, len(grid.axes))]
-    for rest in product(*(axis.values for axis in others if axis is not None)):
-        columns = across.values if across is not None else ("",)
-        head = f"{down.name} \\ {across.name}" if across is not None else down.name
-        named = [f"{value}" for value in columns] if across is not None else ["winner"]
+    down = grid.axes[0]
+    across = grid.axes[1] if len(grid.axes) > 1 else None
+    others = grid.axes[2:]
+    names = [str(value) for value in across.values] if across else ["winner"]
+    head = f"{down.name} \\ {across.name}" if across else down.name
+    for rest in product(*(axis.values for axis in others)):
         rows = [
-            [str(value), *(texts[_at(grid, value, column, rest)] for column in columns)]
+            [str(value), *(texts[(value, *column, *rest)] for column in _columns(across))]
             for value in down.values
         ]
-        title = ", ".join(
-            f"{axis.name}={value}" for axis, value in zip(others, rest, strict=True) if axis
-        )
-        table = table_text(dict.fromkeys([head, *named], LEFT), rows, format)
+        title = ", ".join(f"{axis.name}={v}" for axis, v in zip(others, rest, strict=True))
+        table = table_text(dict.fromkeys([head, *names], LEFT), rows, format)
         yield f"{title}\n\n{table}" if title else table
 
 
-def _at(grid: Grid, first: int, second: int | str, rest: Sequence[int]) -> Point:
-    return (first,) if len(grid.axes) == 1 else (first, int(second), *rest)
+def _columns(across: Axis | None) -> list[tuple[int, ...]]:
+    """What each column adds to a point: a value of the second axis, or nothing without one."""
+    return [(value,) for value in across.values] if across else [()]
 
 
 def _every(grid: Grid) -> list[Point]:

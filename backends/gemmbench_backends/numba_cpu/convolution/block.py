@@ -1,6 +1,7 @@
 """What convolutions by blocks share when they are made ready: plan, kernels, panels, threads."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -12,7 +13,13 @@ from gemmbench_backends.numba_cpu.convolution import lanes
 from gemmbench_backends.numba_cpu.convolution.complexkernel import ComplexKernel, complexkernel_ir
 from gemmbench_backends.numba_cpu.convolution.layout import Blocks, heights
 from gemmbench_backends.numba_cpu.convolution.panelkernel import PanelKernel, panelkernel_ir
-from gemmbench_backends.numba_cpu.convolution.plan import CONVOLUTION
+from gemmbench_backends.numba_cpu.convolution.plan import (
+    ALL_STAGES,
+    CONVOLUTION,
+    INPUT,
+    MULTIPLY,
+    OUTPUT,
+)
 from gemmbench_backends.numba_cpu.emit import Vector
 from gemmbench_backends.numba_cpu.product import Array, Plan, Runner, split
 
@@ -28,6 +35,7 @@ class Convolution:
     plan: Plan
     flops: int
     error_growth: float = 1.0
+    stages: Mapping[str, Runner] = field(default_factory=dict)
 
     @property
     def workspace_bytes(self) -> int:
@@ -42,6 +50,40 @@ class Convolution:
     def output(self) -> Array:
         """The answer of the last run."""
         return self.operands["out"]
+
+
+def blocked(
+    plan: Plan, multiply: Runner, pack: Runner, config: Config, operands: Operands, flops: int,
+    growth: float = 1.0,
+) -> Convolution:  # fmt: skip
+    """The convolution that `multiply` computes block by block; `pack` makes its weights.
+
+    Prepared weights are made here and now. A stage goes through all blocks like a call, doing its
+    part of each with the same buffers, so that it costs what it costs there; in order they give
+    the answer of the last block.
+    """
+    prepared = config["weights"] == "prepared"
+    if prepared:
+        pack()
+    stages = {
+        **({} if prepared else {"filter transform": pack}),
+        "input transform": _only(plan, multiply, INPUT),
+        "multiply": _only(plan, multiply, MULTIPLY),
+        "output transform": _only(plan, multiply, OUTPUT),
+    }
+    steps = (multiply,) if prepared else (pack, multiply)
+    return Convolution(steps, operands, plan, flops, growth, stages)
+
+
+def _only(plan: Plan, call: Runner, stage: int) -> Runner:
+    """`call` doing one of its stages."""
+
+    def run() -> None:
+        plan.set(stages=stage)
+        call()
+        plan.set(stages=ALL_STAGES)
+
+    return run
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +128,7 @@ def new_plan(problem: Conv2d, operands: Operands, vector: Vector, block: Block) 
     taps = problem.reduction_length()
     plan.set(
         w=operands["w"].ctypes.data, w_group=filters * taps * size, w_filter=taps * size,
-        w_elements=taps, grid_units=block.grid[0], grid_columns=block.grid[1],
+        w_elements=taps, grid_units=block.grid[0], grid_columns=block.grid[1], stages=ALL_STAGES,
     )  # fmt: skip
     few = channels % vector.lanes
     plan.set(

@@ -16,6 +16,7 @@ from gemmbench_backends.numba_cpu.convolution.block import (
     Block,
     Convolution,
     block_of,
+    blocked,
     keep,
     new_plan,
     row_bytes,
@@ -154,10 +155,7 @@ def prepare_direct(
     _set_weights(plan, shape)
     multiply = runner(driver.direct, plan.address, block.threads)
     pack = runner(driver.pack_weights, plan.address, block.threads)
-    if config["weights"] == "prepared":
-        pack()
-    ahead = config["weights"] == "prepared"
-    return Convolution((multiply,) if ahead else (pack, multiply), operands, plan, problem.flops())
+    return blocked(plan, multiply, pack, config, operands, problem.flops())
 
 
 def _set_buffers(

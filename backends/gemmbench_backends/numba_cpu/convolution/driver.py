@@ -16,7 +16,13 @@ from numba import carray, cfunc, from_dtype, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from gemmbench_backends.numba_cpu.convolution.plan import CONVOLUTION, DEPTHWISE
+from gemmbench_backends.numba_cpu.convolution.plan import (
+    CONVOLUTION,
+    DEPTHWISE,
+    INPUT,
+    MULTIPLY,
+    OUTPUT,
+)
 
 _SIGNATURE = types.void(types.CPointer(from_dtype(CONVOLUTION)), types.int64)
 _OFFSET_BYTES = 8  # of a table's entry
@@ -147,6 +153,28 @@ def _units(p: Any, thread: int) -> tuple[int, int]:
     return _share(p.groups * p.blocks, p.grid_units, thread // p.grid_columns)
 
 
+@_compiled
+def _block(p: Any, unit: int) -> tuple[int, int, int]:
+    """Group, first and last strip of a unit."""
+    s0 = unit % p.blocks * p.block_strips
+    return unit // p.blocks, s0, min(p.strips, s0 + p.block_strips)
+
+
+@_compiled
+def _multiply_strips(
+    p: Any, group: int, s0: int, s1: int, j0: int, j1: int, pixels: int, results: int
+) -> None:
+    """Every strip of a block times panels j0 … j1-1 of weights."""
+    weights = p.weights + group * p.weights_group
+    for j in range(j0, j1):
+        for s in range(s0, s1):
+            _, row0, row1 = _strip(p, s)
+            _multiply(
+                p, (row1 - row0) * p.out_width, pixels + (s - s0) * p.pixels_slot, weights,
+                p.weights_depth, results + (s - s0) * p.results_slot, p.ld_results, j,
+            )  # fmt: skip
+
+
 @_entry
 def direct(plan: Any, thread: int) -> None:
     """Pixels in lanes, multiplied in place by panels of weights, and back."""
@@ -155,51 +183,59 @@ def direct(plan: Any, thread: int) -> None:
     j0, j1 = _columns(p, thread)
     first, stop = _units(p, thread)
     for unit in range(first, stop):
-        group = unit // p.blocks
-        s0 = unit % p.blocks * p.block_strips
-        s1 = min(p.strips, s0 + p.block_strips)
-        weights = p.weights + group * p.weights_group
-        for s in range(s0, s1):
-            image, row0, row1 = _strip(p, s)
-            _bring_in(p, group, image, row0, row1, pixels + (s - s0) * p.pixels_slot)
-        for j in range(j0, j1):
+        group, s0, s1 = _block(p, unit)
+        if p.stages & INPUT:
             for s in range(s0, s1):
                 image, row0, row1 = _strip(p, s)
-                _multiply(
-                    p, (row1 - row0) * p.out_width, pixels + (s - s0) * p.pixels_slot, weights,
-                    p.weights_depth, results + (s - s0) * p.results_slot, p.ld_results, j,
-                )  # fmt: skip
-        for s in range(s0, s1):
-            image, row0, row1 = _strip(p, s)
-            slot = results + (s - s0) * p.results_slot
-            _bring_out(p, group, image, row0, row1, _vector(p, j0), _vector(p, j1), slot)
+                _bring_in(p, group, image, row0, row1, pixels + (s - s0) * p.pixels_slot)
+        if p.stages & MULTIPLY:
+            _multiply_strips(p, group, s0, s1, j0, j1, pixels, results)
+        if p.stages & OUTPUT:
+            for s in range(s0, s1):
+                image, row0, row1 = _strip(p, s)
+                slot = results + (s - s0) * p.results_slot
+                _bring_out(p, group, image, row0, row1, _vector(p, j0), _vector(p, j1), slot)
 
 
 @_compiled
-def _spread_strip(p: Any, row0: int, row1: int, pixels: int, v: int, tile: int) -> int:
-    """Every tile of a strip transformed; the number of the next tile."""
-    vector = p.lanes * p.itemsize
-    for row in range(row1 - row0):
-        for column in range(p.tiles_per_row):
-            source = pixels + row * p.tile_down + column * p.tile_across
-            _call(p.spread, (source, v + tile * p.ldv, p.v_plane, p.vectors_in, vector, vector))
-            tile += 1
-    return tile
+def _spread_block(p: Any, group: int, s0: int, s1: int, pixels: int, v: int) -> None:
+    """Every tile of a block transformed."""
+    vector, tile = p.lanes * p.itemsize, 0
+    for s in range(s0, s1):
+        image, row0, row1 = _strip(p, s)
+        _bring_in(p, group, image, row0, row1, pixels)
+        for row in range(row1 - row0):
+            for column in range(p.tiles_per_row):
+                source = pixels + row * p.tile_down + column * p.tile_across
+                _call(p.spread, (source, v + tile * p.ldv, p.v_plane, p.vectors_in, vector, vector))
+                tile += 1
 
 
 @_compiled
-def _gather_strip(
-    p: Any, row0: int, row1: int, v0: int, v1: int, m: int, tile: int, results: int
-) -> int:
-    """Every tile of a strip transformed back, filters of vectors v0 … v1-1; the next tile."""
-    vector = p.lanes * p.itemsize
-    for row in range(row1 - row0):
-        for column in range(p.tiles_per_row):
-            source = m + tile * p.ldm + v0 * vector
-            to = results + row * p.result_down + column * p.result_across + v0 * vector
-            _call(p.gather, (source, to, p.m_plane, v1 - v0, vector, vector))
-            tile += 1
-    return tile
+def _gather_block(
+    p: Any, group: int, s0: int, s1: int, v0: int, v1: int, m: int, results: int
+) -> None:
+    """Every tile of a block transformed back, filters of vectors v0 … v1-1."""
+    vector, tile = p.lanes * p.itemsize, 0
+    for s in range(s0, s1):
+        image, row0, row1 = _strip(p, s)
+        for row in range(row1 - row0):
+            for column in range(p.tiles_per_row):
+                source = m + tile * p.ldm + v0 * vector
+                to = results + row * p.result_down + column * p.result_across + v0 * vector
+                _call(p.gather, (source, to, p.m_plane, v1 - v0, vector, vector))
+                tile += 1
+        _bring_out(p, group, image, row0, row1, v0, v1, results)
+
+
+@_compiled
+def _tiles(p: Any, s0: int, s1: int) -> int:
+    """How many tiles strips s0 … s1-1 have."""
+    count = 0
+    for s in range(s0, s1):
+        _, row0, row1 = _strip(p, s)
+        count += (row1 - row0) * p.tiles_per_row
+    return count
 
 
 @_compiled
@@ -243,24 +279,16 @@ def by_planes(plan: Any, thread: int) -> None:
     j0, j1 = _columns(p, thread)
     first, stop = _units(p, thread)
     for unit in range(first, stop):
-        group = unit // p.blocks
-        s0 = unit % p.blocks * p.block_strips
-        s1 = min(p.strips, s0 + p.block_strips)
-        weights = p.weights + group * p.weights_group
-        tiles = 0
-        for s in range(s0, s1):
-            image, row0, row1 = _strip(p, s)
-            _bring_in(p, group, image, row0, row1, pixels)
-            tiles = _spread_strip(p, row0, row1, pixels, v, tiles)
-        for plane in range(p.planes):
-            for j in range(j0, j1):
-                _multiply_plane(p, tiles, plane, v, weights, m, j)
-        tile = 0
-        for s in range(s0, s1):
-            image, row0, row1 = _strip(p, s)
-            v0, v1 = _vector(p, j0), _vector(p, j1)
-            tile = _gather_strip(p, row0, row1, v0, v1, m, tile, results)
-            _bring_out(p, group, image, row0, row1, v0, v1, results)
+        group, s0, s1 = _block(p, unit)
+        if p.stages & INPUT:
+            _spread_block(p, group, s0, s1, pixels, v)
+        if p.stages & MULTIPLY:
+            weights, tiles = p.weights + group * p.weights_group, _tiles(p, s0, s1)
+            for plane in range(p.planes):
+                for j in range(j0, j1):
+                    _multiply_plane(p, tiles, plane, v, weights, m, j)
+        if p.stages & OUTPUT:
+            _gather_block(p, group, s0, s1, _vector(p, j0), _vector(p, j1), m, results)
 
 
 @_compiled

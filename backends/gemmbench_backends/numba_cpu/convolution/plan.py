@@ -11,6 +11,8 @@ import numpy as np
 
 MOST_ROWS = 32  # of a register block
 WIDTHS = 2  # panels of weights are of two widths: wider ones first
+INPUT, MULTIPLY, OUTPUT = 1, 2, 4  # bits of `stages`, what is done with each block
+ALL_STAGES = INPUT | MULTIPLY | OUTPUT
 
 _VECTOR = ("itemsize", "lanes")
 # planes of x and out; *_step: from one image to the next, *_group: from one group to the next
@@ -41,7 +43,8 @@ _PRODUCT = (
     "tile", "taps", "tap_offsets", "inner", "chunks", "chunk_taps", "rows", "tile_vectors",
     "extra_vectors", "column_tiles",
 )  # fmt: skip
-_THREADS = ("grid_units", "grid_columns")
+# stages: ALL_STAGES, but while one of them is timed apart
+_THREADS = ("grid_units", "grid_columns", "stages")
 _KERNELS = ("to_lanes", "to_few_lanes", "to_planes", "spread", "gather", "spread_weights")
 
 _FIELDS = (*_VECTOR, *_IMAGES, *_STRIPS, *_LANES, *_PLANES, *_WEIGHTS, *_PRODUCT, *_THREADS,

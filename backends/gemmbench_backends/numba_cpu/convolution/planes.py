@@ -23,6 +23,7 @@ from gemmbench_backends.numba_cpu.convolution.block import (
     Block,
     Convolution,
     block_of,
+    blocked,
     keep,
     new_plan,
     odd_lines,
@@ -150,12 +151,7 @@ def prepare_planes(
     _set_kernels(plan, tiling, kernels, blocks)
     multiply = runner(driver.by_planes, plan.address, block.threads)
     pack = runner(driver.transform_weights, plan.address, block.threads)
-    prepared = config["weights"] == "prepared"
-    if prepared:
-        pack()
-    return Convolution(
-        (multiply,) if prepared else (pack, multiply), operands, plan, tiling.flops(), growth
-    )
+    return blocked(plan, multiply, pack, config, operands, tiling.flops(), growth)
 
 
 def _set_buffers(plan: Plan, tiling: Tiling, blocks: Blocks, block: Block) -> None:
