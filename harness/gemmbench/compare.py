@@ -137,19 +137,27 @@ class Swept:
 
     grid: Grid
     outcome: Outcome
+    kinds: tuple[str, ...]  # of weights, each ranked apart
     trials: dict[Point, list[Trial]] = field(default_factory=dict)
-    winners: dict[Point, str] = field(default_factory=dict)  # of measured points; "" if unknown
+    winners: dict[Point, str] = field(default_factory=dict)  # as `winning` says
     inferred: dict[Point, str] = field(default_factory=dict)
     late: list[Point] = field(default_factory=list)  # not reached in time
 
 
-def winning(trials: Sequence[Trial]) -> str:
-    """The algorithm that won a race, whoever's; "" if several lead it, or nobody was timed."""
-    found = set()
-    for verdict in rank(trials):
-        found.add(frozenset(trials[i].contender.algorithm for i in verdict.leaders))
-    names = {name for names in found for name in names}
-    return names.pop() if len(names) == 1 else ""
+def winning(trials: Sequence[Trial], kinds: Sequence[str]) -> str:
+    """The algorithm that won with each kind of weights, whoever's: 'fft' or 'im2col/winograd'.
+
+    "" if several lead with some kind; 'none' stands for a kind with which nobody was timed.
+    """
+    found = []
+    for kind in kinds:
+        (verdict,) = rank([t for t in trials if t.contender.weights == kind]) or (None,)
+        own = [t for t in trials if t.contender.weights == kind]
+        names = {own[i].contender.algorithm for i in verdict.leaders} if verdict else set()
+        if len(names) > 1:
+            return ""
+        found.append(names.pop() if names else "none")
+    return "" if set(found) == {"none"} else "/".join(found)
 
 
 def run_sweep(
@@ -175,7 +183,7 @@ def run_sweep(
         [(suite, layer) for layer in layers.values()],
         options, protocol, machine, recorder, watcher, command, software,
     )  # fmt: skip
-    swept = Swept(grid, runner.outcome)
+    swept = Swept(grid, runner.outcome, options.weights)
     seconds = sweep_seconds(grid, options)
     started = time.monotonic()
     todo = coarse(grid)
@@ -188,7 +196,7 @@ def run_sweep(
             pending = len(grid.problems) - len(swept.trials) - len(swept.inferred)
             runner.run_layer(suite, layers[point], left / max(pending, 1))
             swept.trials[point] = runner.outcome.trials[before:]
-            swept.winners[point] = winning(swept.trials[point])
+            swept.winners[point] = winning(swept.trials[point], swept.kinds)
             if not todo:
                 todo, swept.inferred = refine(grid, swept.winners)
     except KeyboardInterrupt:

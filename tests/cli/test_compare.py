@@ -104,7 +104,6 @@ def test_csv_has_a_row_an_algorithm(folder: Path, data: dict[str, Any]) -> None:
     ("arguments", "message"),
     [
         (("--sweep", "kernel=1", "--by", "backend"), "--by"),
-        (("--sweep", "kernel=1", "--weights", "both"), "--weights"),
         (("--by", "fill", "--fill", "zeros"), "--fill"),
         (("--by", "cache", "--cache", "cold"), "--cache"),
         (("--by", "cache", "--reuse"), "--reuse"),

@@ -56,12 +56,18 @@ def test_one_that_may_win_stands_before_a_faster_one_that_may_not():
 
 def test_two_backends_of_one_algorithm_that_tie_make_it_win():
     level = timed(blas("im2col"), 0.01)
-    assert winning([FAST, level, timed(Contender("fft", "fft"), 0.1)]) == "im2col"
+    assert winning([FAST, level, timed(Contender("fft", "fft"), 0.1)], ["plain"]) == "im2col"
 
 
 def test_where_algorithms_tie_or_nothing_was_timed_none_wins():
-    assert winning([FAST, timed(Contender("fft", "fft"), 0.01)]) == ""
-    assert winning([BROKEN]) == ""
+    assert winning([FAST, timed(Contender("fft", "fft"), 0.01)], ["plain"]) == ""
+    assert winning([BROKEN], ["plain"]) == ""
+
+
+def test_each_kind_of_weights_has_its_own_winner():
+    prepared = timed(Contender("fft", "fft", "prepared"), 0.001)
+    assert winning([FAST, SLOW, prepared], ["plain", "prepared"]) == "im2col/fft"
+    assert winning([FAST, SLOW], ["plain", "prepared"]) == "im2col/none"
 
 
 OFFERED = frozenset({("numba", "im2col", "plain", "h"), ("fft", "fft", "plain", "h")})

@@ -99,7 +99,7 @@ def compare(
     from gemmbench.runner import RunOptions
 
     check_json_target(json_to)
-    check_together(by, sweeps, weights, cache, fill, reuse)
+    check_together(by, sweeps, cache, fill, reuse=reuse)
     asked = what_is_asked(
         (suite,),
         only=only,
@@ -141,17 +141,10 @@ class Output:
     json_to: str | None
 
 
-def check_together(
-    by: str, sweeps: tuple[str, ...], weights: str, cache: str, fill: str, reuse: bool
-) -> None:
+def check_together(by: str, sweeps: tuple[str, ...], cache: str, fill: str, *, reuse: bool) -> None:
     """Raise GemmbenchError for options that contradict each other."""
     if sweeps and by != "algorithm":
         raise GemmbenchError(f"--by: {by} does not go with --sweep, which maps algorithms.")
-    if sweeps and weights == "both":
-        raise GemmbenchError(
-            "--weights: both does not go with --sweep: plain and prepared are never ranked "
-            "together. Choose one."
-        )
     if by == "fill" and fill != "uniform":
         raise GemmbenchError("--fill: --by fill races every fill. Leave --fill out.")
     if by == "cache" and cache != "hot":
@@ -390,8 +383,8 @@ def point_rows(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """One row of CSV a point and algorithm; a point that was not measured has one row."""
     rows = []
     for point in points:
-        own = {k: v for k, v in point.items() if k not in ("algorithms", "verdicts", "problem")}
-        rows += [{**own, **trial} for trial in point["algorithms"].values()] or [own]
+        own = {k: v for k, v in point.items() if k not in ("rows", "verdicts", "problem")}
+        rows += [{**own, **trial} for trial in point["rows"]] or [own]
     return rows
 
 
@@ -402,7 +395,7 @@ def suite_head(name: str, text: str) -> str:
 
 def weights_text(options: "RunOptions") -> str:
     """As 'prepared weights'."""
-    return f"{options.weights[0]} weights"
+    return f"{' and '.join(options.weights)} weights"
 
 
 def typed() -> str:

@@ -15,7 +15,8 @@ from gemmbench_results.report.as_json import trial_to_data, verdict_to_data
 from gemmbench_results.report.render import LEFT, TextFormat, prose, table_text
 from gemmbench_results.report.side_by_side import peak_bytes, stage_share
 
-PATH = ("im2col", "implicit-gemm")  # the product that a convolution becomes: the post's baseline
+PRODUCTS = ("im2col", "implicit-gemm")  # what the post's layers become: the baseline of the others
+AGAINST = ("fft", "fft-full", "winograd", "direct")
 MARKS = {"tie": "=", "undecided": "?"}
 LEFT_OUT, LATE = "–", "not reached"
 MAP_NOTE = (
@@ -34,42 +35,50 @@ class Cell:
 
 
 def crossover_text(swept: Swept, format: TextFormat = "table") -> str:  # noqa: A002
-    """The map of winners, the FFT against the best product, where each wins, and what is left."""
-    cells = {point: cell_of(swept, point) for point in _every(swept.grid)}
-    parts = list(_maps(swept.grid, {p: _text(cell) for p, cell in cells.items()}, format))
+    """Maps of the winners and of the others against the best product, who wins where, the rest."""
+    parts = []
+    for kind in swept.kinds:
+        cells = _cells(swept, kind)
+        if len(swept.kinds) > 1:
+            parts.append(f"{kind} weights:")
+        parts += _maps(swept.grid, {p: _text(cell) for p, cell in cells.items()}, format)
     parts.append(prose(MAP_NOTE, format))
-    for algorithm in ("fft", "winograd"):
-        against = {p: _against(swept.trials.get(p, ()), algorithm) for p in cells}
-        if any(value is not None for value in against.values()):
+    for name, kind in product(AGAINST, swept.kinds):
+        ratios = {p: over_products(swept.trials.get(p, ()), name, kind) for p in _every(swept.grid)}
+        if any(value is not None for value in ratios.values()):
             parts.append(
-                f"Time of {algorithm} over that of the faster of im2col and implicit-gemm "
-                "(below 1 it wins):"
+                f"Time of {name} with {kind} weights over that of the faster of im2col and "
+                "implicit-gemm (below 1 it wins):"
             )
-            texts = {p: "" if v is None else f"{v:.2f}" for p, v in against.items()}
+            texts = {p: "" if v is None else f"{v:.2f}" for p, v in ratios.items()}
             parts += _maps(swept.grid, texts, format)
-    parts += [prose(line, format) for line in (*wins(swept, cells), *_left(swept))]
-    return "\n\n".join(parts)
+    lines = [line for kind in swept.kinds for line in wins(swept, kind)]
+    return "\n\n".join([*parts, *(prose(line, format) for line in (*lines, *_left(swept)))])
 
 
 def crossover_data(swept: Swept) -> dict[str, Any]:
     """Axes and points of the JSON of a sweep."""
-    grid = swept.grid
     return {
-        "axes": {axis.name: list(axis.values) for axis in grid.axes},
-        "points": [_point_data(swept, point) for point in _every(grid)],
-        "wins": wins(swept, {point: cell_of(swept, point) for point in _every(grid)}),
+        "axes": {axis.name: list(axis.values) for axis in swept.grid.axes},
+        "weights": list(swept.kinds),
+        "points": [_point_data(swept, point) for point in _every(swept.grid)],
+        "wins": [line for kind in swept.kinds for line in wins(swept, kind)],
     }
 
 
-def cell_of(swept: Swept, point: Point) -> Cell:
-    """Who leads at `point`, among the fastest of each algorithm."""
+def cell_of(swept: Swept, point: Point, kind: str) -> Cell:
+    """Who leads at `point` with weights of that kind, among the fastest of each algorithm."""
     if point in swept.grid.left_out:
         return Cell("left out")
     if point in swept.inferred:
-        return Cell("inferred", (swept.inferred[point],))
+        return Cell("inferred", (swept.inferred[point].split("/")[swept.kinds.index(kind)],))
     if point not in swept.trials:
         return Cell("late")
-    best = standing_for(swept.trials[point], "algorithm")
+    best = [
+        trial
+        for trial in standing_for(swept.trials[point], "algorithm")
+        if trial.contender.weights == kind
+    ]
     for verdict in rank(best):
         if verdict.kind != "none":
             leaders = tuple(best[i].contender.algorithm for i in verdict.leaders)
@@ -77,12 +86,30 @@ def cell_of(swept: Swept, point: Point) -> Cell:
     return Cell("none")
 
 
-def wins(swept: Swept, cells: dict[Point, Cell]) -> list[str]:
-    """As 'fft wins at 5 of 9 measured points, most at kernel=11 stride=1 (4.2 times).'."""
-    measured = {point: cell for point, cell in cells.items() if cell.lead is not None}
-    names = dict.fromkeys(name for cell in measured.values() for name in cell.leaders)
+def over_products(trials: Sequence[Trial], algorithm: str, kind: str) -> float | None:
+    """Time of the fastest of `algorithm` over that of the fastest product; None without both.
+
+    Products with weights of the same kind where there are any, else with plain ones, whose time
+    includes packing them.
+    """
+    best = {
+        (t.contender.algorithm, t.contender.weights): summarize(t.measurement).median
+        for t in standing_for(trials, "algorithm")
+        if t.measurement and t.state is TrialState.COMPLETE
+    }
+    own = [best[name, kind] for name in PRODUCTS if (name, kind) in best]
+    plain = [best[name, "plain"] for name in PRODUCTS if (name, "plain") in best]
+    if (algorithm, kind) not in best or not (own or plain):
+        return None
+    return best[algorithm, kind] / min(own or plain)
+
+
+def wins(swept: Swept, kind: str) -> list[str]:
+    """As 'fft wins at 5 of 9 measured points, most at kernel=11 (4.20 times).'."""
+    measured = {p: c for p, c in _cells(swept, kind).items() if c.lead is not None}
+    prepared = " prepared" if kind == "prepared" else ""
     lines = []
-    for name in names:
+    for name in dict.fromkeys(name for cell in measured.values() for name in cell.leaders):
         own = {p: c for p, c in measured.items() if c.kind == "winner" and c.leaders == (name,)}
         level = [p for p, c in measured.items() if name in c.leaders and p not in own]
         clauses = []
@@ -94,8 +121,12 @@ def wins(swept: Swept, cells: dict[Point, Cell]) -> list[str]:
             )
         if level:
             clauses.append(f"ties or is undecided at {len(level)}")
-        lines.append(f"{name} {' and '.join(clauses)}.")
+        lines.append(f"{name}{prepared} {' and '.join(clauses)}.")
     return lines
+
+
+def _cells(swept: Swept, kind: str) -> dict[Point, Cell]:
+    return {point: cell_of(swept, point, kind) for point in _every(swept.grid)}
 
 
 def _left(swept: Swept) -> Iterator[str]:
@@ -161,43 +192,32 @@ def _lead(best: Sequence[Trial], leaders: tuple[str, ...]) -> float | None:
     return min(rest) / pace[leaders[0]] if rest and len(leaders) == 1 else 1.0
 
 
-def _against(trials: Sequence[Trial], algorithm: str) -> float | None:
-    """Time of the fastest of `algorithm` over that of the fastest product; None without both."""
-    best = {t.contender.algorithm: t for t in standing_for(trials, "algorithm") if t.measurement}
-    products = [summarize(best[n].measurement).median for n in PATH if n in best]
-    if algorithm not in best or not products:
-        return None
-    return summarize(best[algorithm].measurement).median / min(products)
-
-
 def _point_data(swept: Swept, point: Point) -> dict[str, Any]:
-    cell = cell_of(swept, point)
     problem: Conv2d | None = swept.grid.problems.get(point)
     trials = list(swept.trials.get(point, ()))
     best = standing_for(trials, "algorithm")
-    measured = point in swept.trials
     names = (axis.name for axis in swept.grid.axes)
+    cells = {kind: cell_of(swept, point, kind) for kind in swept.kinds}
+    measured = point in swept.trials
+    ratios = {
+        f"{name} {kind}": over_products(trials, name, kind)
+        for name, kind in product(AGAINST, swept.kinds)
+    }
     return {
         **dict(zip(names, point, strict=True)),
-        "state": "measured" if measured else cell.kind,
+        "state": "measured" if measured else cells[swept.kinds[0]].kind,
         "reason": swept.grid.left_out.get(point, ""),
         "problem": None if problem is None else problem_to_data(problem),
-        "winner": cell.leaders[0] if cell.kind in ("winner", "inferred") else None,
-        "leaders": list(cell.leaders),
-        "lead": cell.lead if measured else None,
-        "fft_over_products": _against(trials, "fft"),
-        "winograd_over_products": _against(trials, "winograd"),
-        "verdicts": [verdict_to_data(verdict, best) for verdict in rank(best)],
-        "algorithms": {
-            trial.contender.algorithm: {
-                **trial_to_data(trial),
-                "stage_sum_over_total": (
-                    stage_share(trial, summarize(trial.measurement).median)
-                    if trial.measurement
-                    else None
-                ),
-                "peak_memory_bytes": peak_bytes(trial),
-            }
-            for trial in best
-        },
+        "leaders": {kind: list(cell.leaders) for kind, cell in cells.items()},
+        "lead": {kind: cell.lead for kind, cell in cells.items()},
+        "over_products": {name: value for name, value in ratios.items() if value is not None},
+        "verdicts": [verdict_to_data(v, best) for v in rank(best) if v.kind != "none"],
+        "rows": [_row_data(trial) for trial in best],
     }
+
+
+def _row_data(trial: Trial) -> dict[str, Any]:
+    median = summarize(trial.measurement).median if trial.measurement else None
+    share = None if median is None else stage_share(trial, median)
+    more = {"stage_sum_over_total": share, "peak_memory_bytes": peak_bytes(trial)}
+    return {**trial_to_data(trial), **more}

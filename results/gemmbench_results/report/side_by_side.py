@@ -20,8 +20,9 @@ STAGES_NOTE = (
     "than 10 % off, so they do not explain the total; fused: the parts cannot be told apart"
 )
 MEMORY_NOTE = (
-    "workspace: what an algorithm keeps beside operands and output, × the input's bytes; peak: "
-    "operands, output, workspace and what one call takes besides"
+    "workspace: what a contender says it needs beside operands and output, × the input's bytes; "
+    "peak: operands, output, and the larger of that and what a call was seen to take; ≥ it says "
+    "nothing"
 )
 
 
@@ -86,10 +87,12 @@ def stage_share(trial: Trial, median: float) -> float | None:
 
 
 def peak_bytes(trial: Trial) -> int | None:
-    """Operands, output, workspace and what a call takes besides; None where one is unknown."""
-    if trial.workspace_bytes is None or trial.call_bytes is None:
-        return None
-    return trial.problem.minimal_bytes() + trial.workspace_bytes + trial.call_bytes
+    """Operands, output, and the larger of the workspace that is told and of what a call took.
+
+    What a call takes is part of the workspace, if the backend counts it. None if neither is known.
+    """
+    known = [n for n in (trial.workspace_bytes, trial.call_bytes) if n is not None]
+    return trial.problem.minimal_bytes() + max(known) if known else None
 
 
 def side_by_side_data(
@@ -145,7 +148,7 @@ def _rows(layer: Sequence[Standing], names: Sequence[str]) -> Iterator[dict[str,
             **{n: seconds_text(trial.stages[n]) if n in trial.stages else "" for n in names},
             "sum": _sum_text(trial, summary.median) if summary else "",
             "workspace": _workspace_text(trial) if summary else "",
-            "peak": _mb(peak_bytes(trial)) if summary else "",
+            "peak": _peak_text(trial) if summary else "",
             "max/rms error": accuracy_text(trial),
             "result": standing.mark or ("" if summary else str(trial.state)),
         }
@@ -165,6 +168,11 @@ def _workspace_text(trial: Trial) -> str:
     if isinstance(trial.problem, Conv2d) and trial.workspace_bytes:
         times = f" ×{trial.workspace_bytes / input_bytes(trial.problem):.2g}"
     return f"{_mb(trial.workspace_bytes)}{times}"
+
+
+def _peak_text(trial: Trial) -> str:
+    nbytes = peak_bytes(trial)
+    return f"{'≥ ' if nbytes and trial.workspace_bytes is None else ''}{_mb(nbytes)}"
 
 
 def _mb(nbytes: int | None) -> str:
