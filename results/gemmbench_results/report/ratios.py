@@ -9,7 +9,7 @@ from gemmbench.machine import Machine
 from gemmbench.stats import Effect, summarize
 from gemmbench.trial import Trial
 from gemmbench_results.report.as_json import trial_to_data
-from gemmbench_results.report.render import LEFT, RIGHT, TextFormat, prose, table_text
+from gemmbench_results.report.render import LEFT, RIGHT, TextFormat, notes_text, table_text
 from gemmbench_results.report.table import COLD_ENOUGH, time_text
 
 NOTE = (
@@ -37,8 +37,7 @@ def ratios_text(
         columns["cold check"] = LEFT
     rows = [_row(ratio, by, machine) for ratio in ratios]
     notes = [NOTE, *([COLD_NOTE] if by == "cache" else [])]
-    parts = [table_text(columns, rows, format), "\n".join(prose(note, format) for note in notes)]
-    return "\n\n".join(parts)
+    return "\n\n".join([table_text(columns, rows, format), notes_text(notes, format)])
 
 
 def ratios_data(ratios: Sequence[Ratio], machine: Machine) -> list[dict[str, Any]]:

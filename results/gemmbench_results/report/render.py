@@ -48,6 +48,12 @@ def prose(text: str, format: TextFormat) -> str:  # noqa: A002
     return markdown_cell(text) if format == "markdown" else one_line(text)
 
 
+def notes_text(notes: Sequence[str], format: TextFormat) -> str:  # noqa: A002
+    """Sentences under a table, a line each; in Markdown a paragraph each, or they would run on."""
+    between = "\n\n" if format == "markdown" else "\n"
+    return between.join(prose(note, format) for note in notes if note)
+
+
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """`rows` as CSV: nested mappings become columns such as seconds.median, lists JSON.
 

@@ -9,7 +9,7 @@ from gemmbench.ranking import rank
 from gemmbench.stats import Verdict
 from gemmbench.trial import Trial, TrialState
 from gemmbench_results.report.as_json import trial_to_data, verdict_to_data
-from gemmbench_results.report.render import LEFT, RIGHT, TextFormat, prose, table_text
+from gemmbench_results.report.render import LEFT, RIGHT, TextFormat, notes_text, table_text
 from gemmbench_results.report.standing import Standing, layers_of, standings
 from gemmbench_results.report.table import accuracy_text, footnotes, seconds_text, time_text
 
@@ -54,8 +54,7 @@ def side_by_side_text(trials: Sequence[Trial], by: By, format: TextFormat = "tab
     table = table_text(kept, [[row[name] for name in kept] for row in rows], format)
     notes = [STAGES_NOTE, MEMORY_NOTE, *footnotes([s for own in found.values() for s in own])]
     expansion = expansion_sentence({layer: own[0].problem for layer, own in layers.items() if own})
-    notes = [prose(note, format) for note in [expansion, *notes] if note]
-    return "\n\n".join([table, "\n".join(notes)])
+    return "\n\n".join([table, notes_text([expansion, *notes], format)])
 
 
 def expansion_sentence(problems: Mapping[str, Any]) -> str:
