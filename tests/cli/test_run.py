@@ -29,6 +29,17 @@ layers:
 """
 
 
+CONVOLUTIONS = """
+suite: convolutions
+description: Several images, and one
+source: made up for the tests
+defaults: {dtype: float32}
+layers:
+  - {name: several, conv2d: {in: [3, 12, 12], out: 8, kernel: 3, stride: 2}, batch: 3}
+  - {name: one, conv2d: {in: [3, 12, 12], out: 8, kernel: 3}, batch: 1}
+"""
+
+
 HUGE = """
 suite: huge
 description: More than fits
@@ -292,3 +303,31 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "fc8" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_both_lowerings_of_a_batch_race_and_the_gain_is_printed(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(CONVOLUTIONS)
+    backends = ("--backend", "blas", "--backend", "numba", "--algorithm", "im2col")
+    quick = ("--budget", "20", "--processes", "1", "--threads", "1", "--json", "run.json")
+    asked = ("--batch-lowering", "both", "--tune", "never")
+    done = gemmbench(tmp_path, "run", "tiny.yaml", *backends, *quick, *asked)
+    assert done.returncode == 0, done.stderr
+    for backend in ("blas", "numba"):
+        assert f"several: {backend} im2col: one GEMM for all 3 images is " in done.stdout
+    assert "one: blas im2col: one GEMM" not in done.stdout
+    trials = json.loads((tmp_path / "run.json").read_text())["trials"]
+    ways = [(t["layer"], t["backend"], t["config"].get("lowering")) for t in trials]
+    several = [(name, way) for name in ("blas", "numba") for way in (None, "whole")]
+    assert sorted(ways, key=str) == sorted(
+        [("one", "blas", None), ("one", "numba", None), *(("several", *each) for each in several)],
+        key=str,
+    )
+    whole = next(t for t in trials if t["config"].get("lowering") == "whole")
+    assert list(whole["stages"]) == ["im2col", "multiply", "output transform"]
+
+
+def test_only_the_lowering_that_was_asked_for_takes_part(tmp_path: Path) -> None:
+    arguments = ("--backend", "blas", "--batch-lowering", "whole")
+    _, data = run_json(tmp_path, *arguments, suite=CONVOLUTIONS)
+    ways = [(trial["layer"], trial["config"].get("lowering")) for trial in data["trials"]]
+    assert ways == [("several", "whole"), ("one", None)]

@@ -1,4 +1,5 @@
 import tracemalloc
+from dataclasses import replace
 from math import log2, sqrt
 from typing import Any
 
@@ -12,7 +13,7 @@ from gemmbench.errors import GemmbenchError
 from gemmbench.operands import fill_operands, guarded_output
 from gemmbench.problem import Conv2d, Gemm, Linear
 from gemmbench.reference import LAMBDA, UNIT_ROUNDOFF, product
-from gemmbench_backends.fft import Fft, convolution
+from gemmbench_backends.fft import Fft, convolution, filters
 from gemmbench_backends.fft.geometry import transform_flops, transform_geometry
 from gemmbench_backends.fft.libraries import OPTIONS, library
 
@@ -181,6 +182,27 @@ def test_a_strided_convolution_is_transformed_phase_by_phase() -> None:
     assert (phases.points, phases.phases, phases.step) == ((60, 60), (4, 4), (1, 1))
     assert (full.points, full.phases, full.step) == ((231, 240), (1, 1), (4, 4))
     assert transform_flops(CONV1, phases, True) < transform_flops(CONV1, full, True) / 3
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("problem", [CONV, STRIDED, replace(STRIDED, dilation=(2, 3))], ids=str)
+@pytest.mark.parametrize("way", ["definition", "library"])
+def test_filters_are_transformed_alike_by_definition_and_by_a_library(
+    monkeypatch: pytest.MonkeyPatch, way: str, problem: Conv2d, threads: int
+) -> None:
+    faster = {"definition": float("inf"), "library": 0.0}[way]
+    monkeypatch.setattr(filters, "FASTER_FLOPS", faster)
+    monkeypatch.setattr(convolution, "BLOCK_BYTES", 30_000)
+    prepared = prepare(problem, "plain", threads)
+    assert len(prepared.blocks) > 1
+    prepared.run()
+    assert_right(problem, prepared)
+
+
+def test_few_taps_are_transformed_by_definition_and_many_by_a_library() -> None:
+    assert filters._prefers_definition(transform_geometry(CONV1))
+    assert not filters._prefers_definition(transform_geometry(CONV1, full=True))
+    assert filters._prefers_definition(transform_geometry(CONV))
 
 
 def test_phases_that_no_tap_reads_are_left_out() -> None:

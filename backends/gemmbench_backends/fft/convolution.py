@@ -1,9 +1,7 @@
 """A convolution by transforms of whole images: buffers, blocks of filters, and the four stages."""
 
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from math import prod
 
 import numpy as np
@@ -11,37 +9,34 @@ import numpy as np
 from gemmbench.backend import Array, Operands
 from gemmbench.operands import aligned_empty
 from gemmbench.problem import Conv2d
+from gemmbench_backends.fft.buffers import (
+    Multiplier,
+    Placed,
+    by_image,
+    by_phase,
+    depth_of,
+    empty_spectra,
+    head,
+)
+from gemmbench_backends.fft.filters import FilterTransforms, filter_transforms
 from gemmbench_backends.fft.geometry import Geometry, transform_flops
-from gemmbench_backends.fft.libraries import COMPLEX_TYPES, Library, Transform
+from gemmbench_backends.fft.libraries import Library, Transform
 
 BLOCK_BYTES = 2**26  # memory of one block of filters, their products and all temporaries: 64 MiB
+# The way back gathers spectra from all over the products: 1.4 times slower from 13 MiB than from 2.
+PRODUCT_BYTES = 2**21
+FEWEST_FILTERS = 16  # of a block, for the sake of products that are no smaller, memory allowing
 
 Call = Callable[[], object]
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """Rows and columns of an array, and which of a zeroed one they are copied to."""
-
-    source: Array
-    taken: tuple[Array | slice, Array | slice]
-    target: Array
-    at: tuple[Array | slice, Array | slice]
-
-    def copy(self) -> None:
-        """Put what the source holds now where it belongs."""
-        self.target[(..., *self.at)] = self.source[(..., *self.taken)]
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
     """Some filters of every group, all arrays frequency-major as a batched product wants them.
 
-    taps: where its filters go, none with prepared spectra. spectra: (frequencies, groups,
-    depth, size). products: (frequencies, groups, N, size).
+    spectra: (frequencies, groups, depth, size). products: (frequencies, groups, N, size).
     """
 
-    taps: tuple[Placed, ...]
     spectra: Array
     products: Array
     filter_transform: Transform | None  # None with prepared spectra
@@ -61,7 +56,7 @@ class FftConvolution:
     input_transform: Transform
     signals: Array
     blocks: tuple[Block, ...]
-    multiply: "Multiplier"
+    multiply: Multiplier
     out: Array
     flops: int
     workspace_bytes: int
@@ -74,7 +69,7 @@ class FftConvolution:
         in order they give the answer where one block holds all filters.
         """
         stages: dict[str, Callable[[], None]] = {"input transform": self._transform_input}
-        if self.blocks[0].taps:
+        if self.blocks[0].filter_transform is not None:
             stages["filter transform"] = lambda: self._each(_transform_filters)
         stages["multiply"] = lambda: self._each(self._multiply)
         stages["output transform"] = lambda: self._each(_transform_output)
@@ -106,8 +101,6 @@ class FftConvolution:
 
 
 def _transform_filters(block: Block) -> None:
-    for filters in block.taps:
-        filters.copy()
     if block.filter_transform is not None:
         block.filter_transform.run()
 
@@ -116,53 +109,37 @@ def _transform_output(block: Block) -> None:
     block.output_transform.run()
 
 
-class Multiplier:
-    """Batched products of matrices, on a share of the frequencies in each thread."""
-
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
-        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
-
-    def __call__(self, left: Array, right: Array, product: Array) -> None:
-        """product = left @ right for every frequency."""
-        if self._pool is None:
-            np.matmul(left, right, out=product)
-            return
-        edges = [len(product) * part // self._threads for part in range(self._threads + 1)]
-        shares = [slice(*pair) for pair in pairwise(edges)]
-        list(self._pool.map(lambda at: np.matmul(left[at], right[at], out=product[at]), shares))
-
-
 def prepare_convolution(
     problem: Conv2d, operands: Operands, geometry: Geometry, library: Library, config: "Chosen"
 ) -> FftConvolution:
     """Buffers and plans, and with prepared weights the filter spectra."""
     size = _filters_per_block(problem, geometry)
-    n, groups, depth = problem.batch, problem.groups, _depth(problem, geometry)
+    n, groups, depth = problem.batch, problem.groups, depth_of(problem, geometry)
     pixels = aligned_empty((n, groups, depth, *geometry.points), problem.dtype)
-    taps = aligned_empty((groups, size, depth, *geometry.points), problem.dtype)
-    signals = _spectra(problem, geometry, groups, n, depth)
+    signals = empty_spectra(problem, geometry, groups, n, depth)
     transform = library.forward(
-        pixels, _by_image(signals, geometry).transpose(3, 2, 4, 0, 1), config.threads
+        pixels, by_image(signals, geometry).transpose(3, 2, 4, 0, 1), config.threads
     )
     pixels.fill(0)
-    blocks = tuple(_blocks(problem, operands, geometry, library, taps, size, config))
-    taps.fill(0)
+    multiply = Multiplier(config.threads)
+    filters = filter_transforms(problem, geometry, library, size, multiply, config.threads)
+    blocks = tuple(_blocks(problem, operands, geometry, library, filters, size, config))
+    filters.clear()
     held = [pixels, signals, blocks[0].products]
     if config.prepared:
         for block in blocks:
             _transform_filters(block)
-        blocks = tuple(replace(block, taps=(), filter_transform=None) for block in blocks)
+        blocks = tuple(replace(block, filter_transform=None) for block in blocks)
         held += [block.spectra for block in blocks]
     else:
-        held += [taps, blocks[0].spectra]
+        held += [*filters.held(), blocks[0].spectra]
     return FftConvolution(
         geometry=geometry,
         images=tuple(_place_images(problem, operands["x"], geometry, pixels)),
         input_transform=transform,
         signals=signals,
         blocks=blocks,
-        multiply=Multiplier(config.threads),
+        multiply=multiply,
         out=operands["out"],
         flops=transform_flops(problem, geometry, config.prepared),
         workspace_bytes=sum(array.nbytes for array in held) + _transform_bytes(transform, blocks),
@@ -180,7 +157,7 @@ class Chosen:
 def _place_images(problem: Conv2d, x: Array, geometry: Geometry, pixels: Array) -> Iterator[Placed]:
     """Each phase of the images, and where it goes in `pixels`."""
     images = x.reshape(problem.batch, problem.groups, -1, problem.height, problem.width)
-    split = _by_phase(pixels, geometry)
+    split = by_phase(pixels, geometry)
     for i, j, down, along in geometry.each_phase():
         from_rows, to_rows = geometry.rows.pixels(down)
         from_columns, to_columns = geometry.columns.pixels(along)
@@ -188,43 +165,29 @@ def _place_images(problem: Conv2d, x: Array, geometry: Geometry, pixels: Array) 
         yield Placed(images, taken, split[:, :, :, i, j], at)
 
 
-def _place_filters(geometry: Geometry, filters: Array, taps: Array) -> Iterator[Placed]:
-    """The taps of each phase of `filters` (groups, size, C/groups, R, S)."""
-    split = _by_phase(taps[:, : filters.shape[1]], geometry)
-    for i, j, down, along in geometry.each_phase():
-        rows, to_rows = geometry.rows.filters(down)
-        columns, to_columns = geometry.columns.filters(along)
-        taken, at = (rows[:, None], columns), (to_rows[:, None], to_columns)
-        yield Placed(filters, taken, split[:, :, :, i, j], at)
-
-
 def _blocks(
-    problem: Conv2d, operands: Operands, geometry: Geometry, library: Library, taps: Array,
-    size: int, config: Chosen,
+    problem: Conv2d, operands: Operands, geometry: Geometry, library: Library,
+    transforms: FilterTransforms, size: int, config: Chosen,
 ) -> Iterator[Block]:  # fmt: skip
     """Blocks of `size` filters a group; but with prepared weights their spectra share a buffer."""
-    n, groups, depth = problem.batch, problem.groups, _depth(problem, geometry)
+    n, groups, depth = problem.batch, problem.groups, depth_of(problem, geometry)
     filters = operands["w"].reshape(groups, -1, problem.channels // groups, *problem.kernel)
     outputs = operands["out"].reshape(n, groups, -1, *problem.output_size())
-    products = _spectra(problem, geometry, groups, n, size)
-    shared = None if config.prepared else _spectra(problem, geometry, groups, depth, size)
+    products = empty_spectra(problem, geometry, groups, n, size)
+    shared = empty_spectra(problem, geometry, groups, depth, 0 if config.prepared else size)
     for start in range(0, filters.shape[1], size):
         part = filters[:, start : start + size]
         count = part.shape[1]
         shape = (groups, depth, count)
-        spectra = _spectra(problem, geometry, *shape) if shared is None else _head(shared, *shape)
-        product = _head(products, groups, n, count)
+        own = config.prepared
+        spectra = empty_spectra(problem, geometry, *shape) if own else head(shared, *shape)
+        product = head(products, groups, n, count)
         yield Block(
-            tuple(_place_filters(geometry, part, taps)),
             spectra,
             product,
-            library.forward(
-                taps[:, :count],
-                _by_image(spectra, geometry).transpose(2, 4, 3, 0, 1),
-                config.threads,
-            ),
+            transforms.bind(part, spectra),
             library.backward(
-                _by_image(product, geometry).transpose(3, 2, 4, 0, 1),
+                by_image(product, geometry).transpose(3, 2, 4, 0, 1),
                 geometry.points,
                 outputs[:, :, start : start + size],
                 geometry.step,
@@ -233,38 +196,17 @@ def _blocks(
         )
 
 
-def _depth(problem: Conv2d, geometry: Geometry) -> int:
-    """Channels of a group, of all phases."""
-    return problem.channels // problem.groups * prod(geometry.phases)
-
-
-def _by_phase(array: Array, geometry: Geometry) -> Array:
-    """A view of (…, …, depth, rows, columns) with its third axis split into channel and phases."""
-    return array.reshape(*array.shape[:2], -1, *geometry.phases, *array.shape[3:])
-
-
-def _spectra(problem: Conv2d, geometry: Geometry, *shape: int) -> Array:
-    return aligned_empty((prod(geometry.frequencies), *shape), COMPLEX_TYPES[problem.dtype])
-
-
-def _head(buffer: Array, *shape: int) -> Array:
-    """The beginning of `buffer` as a contiguous (frequencies, *shape) array."""
-    whole = (buffer.shape[0], *shape)
-    return buffer.reshape(-1)[: prod(whole)].reshape(whole)
-
-
-def _by_image(array: Array, geometry: Geometry) -> Array:
-    """A view of `array` with its first axis split into rows and columns of the spectrum."""
-    return array.reshape(*geometry.frequencies, *array.shape[1:])
-
-
 def _filters_per_block(problem: Conv2d, geometry: Geometry) -> int:
-    """Filters a group whose taps, spectra, products and temporaries fit in BLOCK_BYTES; >= 1."""
+    """Filters a group whose taps, spectra, products and temporaries fit in BLOCK_BYTES; >= 1.
+
+    Their products fit in PRODUCT_BYTES too, if that is not too few.
+    """
     itemsize = np.dtype(problem.dtype).itemsize
     real, spectrum = itemsize * prod(geometry.points), 2 * itemsize * prod(geometry.frequencies)
     inputs, outputs = problem.channels * prod(geometry.phases), problem.batch * problem.groups
     each = (inputs + outputs) * (real + 2 * spectrum)
-    return max(1, min(BLOCK_BYTES // each, problem.filters // problem.groups))
+    near = max(FEWEST_FILTERS, PRODUCT_BYTES // (outputs * spectrum))
+    return max(1, min(BLOCK_BYTES // each, near, problem.filters // problem.groups))
 
 
 def _transform_bytes(inputs: Transform, blocks: tuple[Block, ...]) -> int:
