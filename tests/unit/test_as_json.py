@@ -55,3 +55,12 @@ def test_a_wrong_result_has_no_seconds():
     wrong = trial("conv1", CONV1, blas("im2col"), 0.01, state=TrialState.WRONG)
     data = example_json([wrong])["trials"][0]
     assert data["seconds"] is data["gflops"] is data["fraction_of_peak"] is None
+
+
+def test_each_layer_has_its_verdict_and_who_raced_alone_has_not_won():
+    found = {(v["layer"], v["weights"]): v for v in example_json(example_trials())["verdicts"]}
+    assert found["conv1", "plain"]["kind"] == "winner"
+    assert found["conv1", "plain"]["leaders"] == ["fft fft"]
+    assert found["conv1", "plain"]["lead"] > 1
+    assert found["conv2", "prepared"]["kind"] == "alone"
+    assert found["conv2", "plain"]["kind"] in ("tie", "undecided", "winner")

@@ -160,7 +160,7 @@ def side_by_side(
     from gemmbench.cli.progress import ProgressLine
     from gemmbench.cli.run import busy_machine
     from gemmbench.compare import convolutions
-    from gemmbench.runner import budget_seconds, exit_code, run_suites
+    from gemmbench.runner import budget_seconds, run_suites
     from gemmbench.software import detect_software
     from gemmbench_results.report.sentences import result_sentences
     from gemmbench_results.report.side_by_side import chosen, side_by_side_text, verdicts_of
@@ -215,7 +215,7 @@ def side_by_side(
             quiet=output.quiet,
             json_to=output.json_to,
         )  # fmt: skip
-    return exit_code(outcome) if outcome else 0
+    return ended(outcome, db) if outcome else 0
 
 
 def layers_data(trials: "list[Trial]", by: "By", reused: dict[str, int]) -> list[dict[str, Any]]:
@@ -255,7 +255,6 @@ def sweep(
     from gemmbench.cli.run import busy_machine
     from gemmbench.compare import convolutions, run_sweep, sweep_seconds, within_memory
     from gemmbench.problem import Conv2d, problem_to_data
-    from gemmbench.runner import exit_code
     from gemmbench.software import detect_software
     from gemmbench.sweep import make_grid, parse_axis
     from gemmbench_results.report.crossover import crossover_data, crossover_text
@@ -290,7 +289,7 @@ def sweep(
             quiet=output.quiet,
             json_to=output.json_to,
         )
-    return exit_code(outcome)
+    return ended(outcome, db)
 
 
 def settings(
@@ -356,6 +355,15 @@ def settings(
             quiet=output.quiet,
             json_to=output.json_to,
         )  # fmt: skip
+    return ended(outcome, db)
+
+
+def ended(outcome: "Outcome", db: str) -> int:
+    """The exit code; says where the rest is if it was interrupted."""
+    from gemmbench.runner import exit_code
+
+    if outcome.interrupted:
+        click.echo(f"gemmbench: interrupted; what was measured is in {db}", err=True)
     return exit_code(outcome)
 
 
