@@ -102,3 +102,9 @@ def test_a_database_in_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> 
 def test_the_budget_has_the_same_name_everywhere_and_the_old_one_still(command: str) -> None:
     (option,) = (p for p in every_command()[command].params if p.name == "time_budget")
     assert option.opts == ["--budget", "--time-budget"]
+
+
+@pytest.mark.parametrize(("style", "empty"), [("table", True), ("csv", False), ("json", False)])
+def test_quiet_leaves_out_what_is_for_people_and_not_the_data(style: str, empty: bool) -> None:
+    result = CliRunner().invoke(cli, ["doctor", "--quiet", "--format", style])
+    assert (result.stdout == "") is empty

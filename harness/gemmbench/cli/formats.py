@@ -52,14 +52,17 @@ def print_formatted(
     """Print what a command found in the format asked for, and write JSON where it is asked for.
 
     `text` gives a table or Markdown, `data` the JSON object, `rows` the part of it that CSV has.
-    JSON comes first: what follows may find no reader. With `--json -` stdout is the JSON's.
+    JSON comes first: what follows may find no reader. With `--json -` stdout is the JSON's. `quiet`
+    leaves out what is for people; data was asked for.
     """
     from gemmbench_results.report.render import csv_text, json_text
 
     if json_to:
         write_text(json_to, json_text(data()) + "\n")
     to_stderr = json_to == "-"
-    if quiet or (format_ == "json" and to_stderr):
+    if format_ == "json" and to_stderr:
+        return  # it is there already
+    if quiet and format_ in ("table", "markdown"):
         return
     if format_ == "json":
         click.echo(json_text(data()))

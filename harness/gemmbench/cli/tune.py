@@ -157,9 +157,9 @@ def tune(
         memory_bytes=asked.memory_bytes,
     )
     if dry_run and arch:
-        return print_listings(asked, options, arch)
+        return print_listings(asked, options, arch, format_)
     if dry_run:
-        return print_spaces(asked, options)
+        return print_spaces(asked, options, format_)
     axes = checked_axes(plot_axes, plot, asked, options) if plot_axes else None
     return tune_and_print(asked, options, db, json_to, quiet, plot, axes, format_)
 
@@ -279,11 +279,28 @@ def checked_axes(
     return names[0], names[1]
 
 
-def print_spaces(asked: Asked, options: "RunOptions") -> int:
+def print_spaces(asked: Asked, options: "RunOptions", format_: "TableFormat") -> int:
     """Print what there is to search, and why combinations are left out; always 0."""
-    for name, space in offered_spaces(asked, options):
-        click.echo(f"{name}: {space_text(space)}\n")
+    found = list(offered_spaces(asked, options))
+    rows = [space_data(name, space) for name, space in found]
+    print_formatted(
+        format_,
+        lambda style: "".join(f"{name}: {space_text(space, style)}\n\n" for name, space in found),
+        lambda: {"schema": 1, "spaces": rows},
+        lambda: rows,
+    )
     return 0
+
+
+def space_data(name: str, space: "SearchSpace") -> dict[str, object]:
+    """A space as JSON-able data, without its configs."""
+    return {
+        "space": name,
+        "size": space.size(),
+        "combinations": space.combinations(),
+        "axes": [{"name": a.name, "kind": a.kind, "values": list(a.values)} for a in space.axes],
+        "rejections": [{"rule": rule, "count": n} for rule, n in space.rejections().items()],
+    }
 
 
 def offered_spaces(asked: Asked, options: "RunOptions") -> "Iterator[tuple[str, SearchSpace]]":
@@ -313,11 +330,16 @@ def offered_spaces(asked: Asked, options: "RunOptions") -> "Iterator[tuple[str, 
                 )
 
 
-def space_text(space: "SearchSpace") -> str:
+def space_text(space: "SearchSpace", style: "TextFormat" = "table") -> str:
     """Its sizes, its axes, and how many combinations each constraint rejects."""
     from tabulate import tabulate
+
+    from gemmbench_results.report.render import table_text
 
     lines = [[axis.name, axis.kind, " ".join(map(str, axis.values))] for axis in space.axes]
     lines += [["rejected", str(n), f"by {rule}"] for rule, n in space.rejections().items()]
     sizes = f"{space.size()} of {space.combinations()} combinations are valid"
+    if style == "markdown":
+        columns = dict.fromkeys(("axis", "kind", "values"), "left")
+        return f"{sizes}\n\n{table_text(columns, lines, style)}"
     return f"{sizes}\n{tabulate(lines, tablefmt='plain', disable_numparse=True)}"
