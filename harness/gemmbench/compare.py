@@ -41,7 +41,7 @@ SECONDS_PER_POINT = 8.0  # of a sweep's default budget, for every point of the g
 FILLS = ("uniform", "zeros", "integers", "denormal")  # the first is what others are held against
 CACHES = ("hot", "cold")
 
-By = Literal["algorithm", "backend"]
+By = Literal["algorithm", "backend", "contender"]  # contender: each algorithm of each backend
 SettingBy = Literal["fill", "cache"]
 Offered = frozenset[tuple[str, str, str, str]]  # backend, algorithm, weights, source hash
 
@@ -61,7 +61,7 @@ def convolutions(suite: Suite) -> Suite:
 
 
 def standing_for(trials: Sequence[Trial], by: By) -> list[Trial]:
-    """The trials of one layer's race that stand for each algorithm or each backend.
+    """The trials of one layer's race that stand for each algorithm, backend or both.
 
     The fastest with each kind of weights, one that may win before one that may not. Who did not
     complete stands where nobody of its kind did.
@@ -116,7 +116,12 @@ def offered_now(
 
 def _kind(trial: Trial, by: By) -> tuple[str, str]:
     one = trial.contender
-    return one.weights, one.algorithm if by == "algorithm" else one.backend
+    names = {
+        "algorithm": one.algorithm,
+        "backend": one.backend,
+        "contender": f"{one.backend} {one.algorithm}".rstrip(),
+    }
+    return one.weights, names[by]
 
 
 def _pace(trial: Trial) -> tuple[bool, float]:
