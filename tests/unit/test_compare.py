@@ -35,6 +35,7 @@ def test_the_fastest_stands_for_its_algorithm_and_for_its_backend():
     trials = [SLOW, FAST, FFT, both]
     assert standing_for(trials, "algorithm") == [FAST, FFT, both]
     assert standing_for(trials, "backend") == [SLOW, FAST, FFT]
+    assert standing_for(trials, "contender") == trials
 
 
 def test_plain_and_prepared_weights_stand_apart():

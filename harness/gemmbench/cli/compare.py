@@ -32,11 +32,11 @@ SETTINGS = ("fill", "cache")
 @measuring_options
 @click.option(
     "--by",
-    type=click.Choice(["algorithm", "backend", *SETTINGS]),
+    type=click.Choice(["algorithm", "backend", "contender", *SETTINGS]),
     default="algorithm",
     show_default=True,
-    help="What stands side by side: the fastest of each algorithm, or of each backend; or each "
-    "contender against itself with other operands, or with cold caches.",
+    help="What stands side by side: the fastest of each algorithm, of each backend, or each "
+    "contender; or a contender against itself with other operands, or with cold caches.",
 )
 @click.option(
     "--sweep",

@@ -212,7 +212,7 @@ def _point_data(swept: Swept, point: Point) -> dict[str, Any]:
         "lead": {kind: cell.lead for kind, cell in cells.items()},
         "over_products": {name: value for name, value in ratios.items() if value is not None},
         "verdicts": [verdict_to_data(v, best) for v in rank(best) if v.kind != "none"],
-        "rows": [_row_data(trial) for trial in best],
+        "rows": [_row_data(trial) for trial in standing_for(trials, "contender")],
     }
 
 

@@ -44,9 +44,10 @@ def side_by_side_text(trials: Sequence[Trial], by: By, format: TextFormat = "tab
     rows = [row for own in found.values() for row in _rows(own, names)]
     if not rows:
         return ""
-    other = "backend" if by == "algorithm" else "algorithm"
+    first = "backend" if by == "backend" else "algorithm"
+    other = "backend" if first == "algorithm" else "algorithm"
     columns = {
-        "layer": LEFT, by: LEFT, other: LEFT, "time": LEFT, "speed": RIGHT,
+        "layer": LEFT, first: LEFT, other: LEFT, "time": LEFT, "speed": RIGHT,
         **dict.fromkeys(names, RIGHT), "sum": RIGHT, "workspace": LEFT, "peak": RIGHT,
         "max/rms error": RIGHT, "result": LEFT,
     }  # fmt: skip
