@@ -162,6 +162,7 @@ def side_by_side(
     from gemmbench.compare import convolutions
     from gemmbench.runner import budget_seconds, run_suites
     from gemmbench.software import detect_software
+    from gemmbench_results.report.as_json import run_to_data
     from gemmbench_results.report.sentences import result_sentences
     from gemmbench_results.report.side_by_side import chosen, side_by_side_text, verdicts_of
     from gemmbench_results.store import open_store
@@ -199,6 +200,7 @@ def side_by_side(
             notes.append(f"Every sample is in {store.name} (run {outcome.run}).")
         data = document(store, asked, outcome, {
             "by": by, "layers": layers_data(trials, by, reused),
+            "reused_runs": [run_to_data(store.run(n)) for n in sorted(set(reused.values()))],
         })  # fmt: skip
         print_formatted(
             output.format,

@@ -217,7 +217,5 @@ def _point_data(swept: Swept, point: Point) -> dict[str, Any]:
 
 
 def _row_data(trial: Trial) -> dict[str, Any]:
-    median = summarize(trial.measurement).median if trial.measurement else None
-    share = None if median is None else stage_share(trial, median)
-    more = {"stage_sum_over_total": share, "peak_memory_bytes": peak_bytes(trial)}
+    more = {"stage_sum_over_total": stage_share(trial), "peak_memory_bytes": peak_bytes(trial)}
     return {**trial_to_data(trial), **more}

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from gemmbench.compare import By, standing_for
 from gemmbench.problem import ITEMSIZE, Conv2d, problem_to_data
 from gemmbench.ranking import rank
@@ -14,6 +16,7 @@ from gemmbench_results.report.standing import Standing, layers_of, standings
 from gemmbench_results.report.table import accuracy_text, footnotes, seconds_text, time_text
 
 STAGES_FIT = 0.10  # share of the total by which the stages' sum may be off
+STAGES = ("im2col", "filter transform", "input transform", "multiply", "output transform")
 FUSED = "fused"  # what is said of an algorithm whose stages cannot be told apart
 STAGES_NOTE = (
     "stages: the parts of one call, each timed alone; sum: of the stages, of the total; * is more "
@@ -40,7 +43,8 @@ def side_by_side_text(trials: Sequence[Trial], by: By, format: TextFormat = "tab
     """A table of all layers, what im2col costs in memory, and what the columns mean."""
     layers = chosen(trials, by)
     found = standings([t for own in layers.values() for t in own], verdicts_of(layers))
-    names = list(dict.fromkeys(s for own in layers.values() for t in own for s in t.stages))
+    told = dict.fromkeys(s for own in layers.values() for t in own for s in t.stages)
+    names = [name for name in STAGES if name in told] + [n for n in told if n not in STAGES]
     rows = [row for own in found.values() for row in _rows(own, names)]
     if not rows:
         return ""
@@ -81,9 +85,16 @@ def input_bytes(problem: Conv2d) -> int:
     )
 
 
-def stage_share(trial: Trial, median: float) -> float | None:
-    """The sum of the stages over the total; None where they cannot be told apart."""
-    return sum(trial.stages.values()) / median if trial.stages else None
+def stage_share(trial: Trial) -> float | None:
+    """The sum of the stages over a call; None where they cannot be told apart or nothing is timed.
+
+    Both of the process in which the stages were timed, the first: processes differ by more.
+    """
+    if not trial.stages or not trial.measurement:
+        return None
+    first = trial.measurement.processes()[0]
+    call = float(np.median(trial.measurement.seconds_per_call(first)))
+    return sum(trial.stages.values()) / call
 
 
 def peak_bytes(trial: Trial) -> int | None:
@@ -119,7 +130,7 @@ def side_by_side_data(
 
 def _row_data(standing: Standing) -> dict[str, Any]:
     trial, summary = standing.trial, standing.summary
-    share = stage_share(trial, summary.median) if summary else None
+    share = stage_share(trial) if summary else None
     problem = trial.problem
     own = trial.workspace_bytes if isinstance(problem, Conv2d) else None
     return {
@@ -146,7 +157,7 @@ def _rows(layer: Sequence[Standing], names: Sequence[str]) -> Iterator[dict[str,
             "time": time_text(summary) if summary else "",
             "speed": "" if standing.speed is None else f"{standing.speed:.2f}",
             **{n: seconds_text(trial.stages[n]) if n in trial.stages else "" for n in names},
-            "sum": _sum_text(trial, summary.median) if summary else "",
+            "sum": _sum_text(trial) if summary else "",
             "workspace": _workspace_text(trial) if summary else "",
             "peak": _peak_text(trial) if summary else "",
             "max/rms error": accuracy_text(trial),
@@ -154,8 +165,8 @@ def _rows(layer: Sequence[Standing], names: Sequence[str]) -> Iterator[dict[str,
         }
 
 
-def _sum_text(trial: Trial, median: float) -> str:
-    share = stage_share(trial, median)
+def _sum_text(trial: Trial) -> str:
+    share = stage_share(trial)
     if share is None:
         return FUSED
     return f"{100 * share:.0f} %{' *' if abs(share - 1) > STAGES_FIT else ''}"
