@@ -258,7 +258,7 @@ class Race:
             rms_error=entrant.rms_error,
             error_limit=self.spec.protocol.max_error,
             measurement=entrant.measurement(),
-            stages=facts.get("stages", {}),
+            stages=stage_seconds(facts.get("stages", {}), entrant.measurement()),
             workspace_bytes=facts.get("workspace_bytes"),
             own_flops=facts.get("flops") if is_transform(entrant.contender) else None,
             peak_flops=self.peak(entrant),
@@ -652,6 +652,19 @@ def block_loops(seconds: float, loops: int, protocol: RaceProtocol) -> int:
     """Calls that fill `block_seconds`, from a block of `loops` calls that took `seconds`."""
     wanted = ceil(protocol.block_seconds * loops / max(seconds, 1e-9))
     return max(1, min(wanted, 100 * loops))
+
+
+def stage_seconds(taken: dict[str, Any], measurement: Measurement) -> dict[str, float]:
+    """Seconds of each stage at the pace of the race, from those `taken` beside whole calls.
+
+    The machine's pace may have been another when a call was taken apart, in one process of several;
+    what the stages do not add up to, beside whole calls of the same moment, they still do not.
+    """
+    stages: dict[str, float] = taken.get("seconds", {})
+    if not stages or not measurement:
+        return {}
+    pace = summarize(measurement).median / float(taken["call"])
+    return {name: seconds * pace for name, seconds in stages.items()}
 
 
 def stage_repeats(seconds: float) -> int:

@@ -26,7 +26,15 @@ from typing import Any
 import numpy as np
 
 from gemmbench import __version__
-from gemmbench.backend import Backend, Location, algorithms, declined, load_backend, lowerings
+from gemmbench.backend import (
+    Backend,
+    Location,
+    Prepared,
+    algorithms,
+    declined,
+    load_backend,
+    lowerings,
+)
 from gemmbench.errors import GemmbenchError
 from gemmbench.footprint import call_bytes, cold_ratio
 from gemmbench.machine import Machine, machine_from_data
@@ -195,18 +203,20 @@ class Worker:
         return {"seconds": [first, *(time_block(entry, calls) for _ in range(1, repeats))]}
 
     def stages(self, slot: int, case: Json, repeats: int) -> Json:
-        """Median seconds of each stage of one call, run in order `repeats` times."""
+        """Median seconds of each stage of one call, and of whole calls taken in turn with them."""
         self.load(case)
         prepared = self.slots[slot].copies[0].prepared
         stages: Mapping[str, Callable[[], None]] = getattr(prepared, "stages", {})
+        if not stages:
+            return {"seconds": {}, "call": None}
+        whole: list[float] = []
         seconds: dict[str, list[float]] = {name: [] for name in stages}
         for _ in range(repeats):
+            whole.append(_seconds_of(prepared, prepared.run))
             for name, stage in stages.items():
-                start = time.perf_counter()
-                stage()
-                synchronize(prepared)
-                seconds[name].append(time.perf_counter() - start)
-        return {name: float(np.median(values)) for name, values in seconds.items()}
+                seconds[name].append(_seconds_of(prepared, stage))
+        medians = {name: float(np.median(values)) for name, values in seconds.items()}
+        return {"seconds": medians, "call": float(np.median(whole))}
 
     def footprint(self, slot: int, case: Json, probes: int) -> Json:
         """Memory that one call takes, and how cold operands are that should be."""
@@ -321,6 +331,13 @@ class Worker:
         if result.bound == 0:
             return f"is off by {result.max_error:.3g} on small integers, where the answer is exact"
         return f"error {result.max_error:.3g} exceeds the bound {result.bound:.3g}"
+
+
+def _seconds_of(prepared: Prepared, call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    synchronize(prepared)
+    return time.perf_counter() - start
 
 
 def copies_for(cold_bytes: int, footprint: int) -> int:

@@ -21,6 +21,7 @@ from gemmbench.race import (
     block_loops,
     full_config,
     stage_repeats,
+    stage_seconds,
 )
 from gemmbench.ranking import rank
 from gemmbench.reference import Cases
@@ -529,3 +530,13 @@ def test_both_roofs_are_timed_in_every_round_and_kept_with_the_trial(tmp_path: P
         roof=Constant(5.0), memory=Constant(3.0), clock=lambda: stage.now, open_link=stage.open,
     ).run()  # fmt: skip
     assert (trial.peak_flops, trial.peak_bytes) == (5.0, 3.0)
+
+
+def test_stages_are_told_at_the_pace_of_the_race() -> None:
+    measured = Measurement(tuple(Sample(0.4, 2, process, 0) for process in range(3)))
+    taken = {"seconds": {"im2col": 0.02, "multiply": 0.07}, "call": 0.1}
+    stages = stage_seconds(taken, measured)
+    assert stages == {"im2col": pytest.approx(0.04), "multiply": pytest.approx(0.14)}
+    assert sum(stages.values()) == pytest.approx(0.9 * 0.2)  # as of the call that was taken apart
+    assert stage_seconds({}, measured) == {}
+    assert stage_seconds(taken, Measurement()) == {}

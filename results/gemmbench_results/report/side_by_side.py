@@ -3,12 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from gemmbench.compare import By, standing_for
 from gemmbench.problem import ITEMSIZE, Conv2d, problem_to_data
 from gemmbench.ranking import rank
-from gemmbench.stats import Verdict
+from gemmbench.stats import Verdict, summarize
 from gemmbench.trial import Trial, TrialState
 from gemmbench_results.report.as_json import trial_to_data, verdict_to_data
 from gemmbench_results.report.render import LEFT, RIGHT, TextFormat, notes_text, table_text
@@ -88,13 +86,11 @@ def input_bytes(problem: Conv2d) -> int:
 def stage_share(trial: Trial) -> float | None:
     """The sum of the stages over a call; None where they cannot be told apart or nothing is timed.
 
-    Both of the process in which the stages were timed, the first: processes differ by more.
+    Stages are told at the pace of the race (docs/adr/026-stages-by-a-mask.md).
     """
     if not trial.stages or not trial.measurement:
         return None
-    first = trial.measurement.processes()[0]
-    call = float(np.median(trial.measurement.seconds_per_call(first)))
-    return sum(trial.stages.values()) / call
+    return sum(trial.stages.values()) / summarize(trial.measurement).median
 
 
 def peak_bytes(trial: Trial) -> int | None:
