@@ -9,7 +9,7 @@ import ctypes
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -30,6 +30,7 @@ LARGEST_STREAM = 2**29
 READ_ACCUMULATORS = 8
 
 NO_CASE = Case("none", {}, "", None)
+PLAIN = {"algorithm": "gemm", "weights": "plain"}
 
 
 class FmaRoof:
@@ -51,9 +52,15 @@ class FmaRoof:
         """None: there is nothing to tune."""
         return None
 
-    def prepare(self, problem: Problem, config: Config, operands: Operands) -> "FmaRun":
-        """The loop on `config["threads"]` threads, calibrated to a few milliseconds."""
-        return FmaRun(problem.dtype, detect_machine(), int(config["threads"]))
+    def prepare(self, problem: Problem, config: Config, operands: Operands) -> Any:
+        """The loop on `config["threads"]` threads, calibrated to a few milliseconds.
+
+        With `config["read_bytes"]` the loop that reads so many bytes, in the same process.
+        """
+        machine, threads = detect_machine(), int(config["threads"])
+        if "read_bytes" in config:
+            return ReadRun(machine, threads, int(config["read_bytes"]))
+        return FmaRun(problem.dtype, machine, threads)
 
 
 class FmaRun:
@@ -94,25 +101,33 @@ class StreamRoof(FmaRoof):
 
     def prepare(self, problem: Problem, config: Config, operands: Operands) -> Any:
         """The stream over `stream_bytes` on `config["threads"]` threads."""
-        run = CopyRun if self._copies else ReadRun
-        return run(detect_machine(), int(config["threads"]))
+        machine, threads = detect_machine(), int(config["threads"])
+        if self._copies:
+            return CopyRun(machine, threads)
+        return ReadRun(machine, threads, stream_bytes(machine))
 
 
 class ReadRun:
-    """Sums an array with full vectors; `flops` are the bytes of one run (the roof's own unit)."""
+    """Sums an array of about `nbytes` with full vectors, each thread a share of its own.
 
-    def __init__(self, machine: Machine, threads: int) -> None:
+    One that fits a cache is read from there, again and again for some milliseconds. `flops` are
+    the bytes of one run (the roof's own unit).
+    """
+
+    def __init__(self, machine: Machine, threads: int, nbytes: int) -> None:
         lanes = machine.vector_bytes() // 4
-        self._sum = _Compiled(_read_ir(lanes), (ctypes.c_void_p, ctypes.c_int64))
+        arguments = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+        self._sum = _Compiled(_read_ir(lanes), arguments)
         self._team = Team(threads)
         step = READ_ACCUMULATORS * lanes
-        self._blocks = stream_bytes(machine) // (4 * step * threads)
+        self._blocks = max(1, nbytes // (4 * step * threads))
         self._data = np.ones(self._blocks * step * threads, dtype=np.float32)
         self._parts = np.split(self._data, threads)
-        self.flops = self._data.nbytes
+        self._passes = self._calibrate()
+        self.flops = self._data.nbytes * self._passes
 
     def run(self) -> None:
-        """Each thread reads its share of the array once."""
+        """Each thread reads its share of the array, all passes of it."""
         self._team.run([self._reader(part) for part in self._parts])
 
     def output(self) -> Array:
@@ -120,7 +135,18 @@ class ReadRun:
         return np.empty(0)
 
     def _reader(self, part: Array) -> Callable[[], object]:
-        return lambda: self._sum.call(part.ctypes.data, self._blocks)
+        return lambda: self._sum.call(part.ctypes.data, self._blocks, self._passes)
+
+    def _calibrate(self) -> int:
+        """Passes that fill a run; one at least."""
+        self._passes = 1
+        while True:
+            start = time.perf_counter()
+            self.run()
+            seconds = time.perf_counter() - start
+            if seconds > RUN_SECONDS / 4:
+                return max(1, int(self._passes * RUN_SECONDS / seconds))
+            self._passes *= 4
 
 
 class CopyRun:
@@ -168,6 +194,8 @@ class Roof:
 
     link: Link
     work: int  # FLOPs or bytes of one run
+    slot: int = 0
+    threads: int = 1
 
     @classmethod
     def start(cls, kind: str, dtype: str, machine: Machine, threads: int) -> Self:
@@ -185,13 +213,21 @@ class Roof:
             threads=threads,
             offers=False,
         )
-        config = {"algorithm": "gemm", "weights": "plain", "threads": threads}
+        config = {**PLAIN, "threads": threads}
         prepared = link.ask("prepare", slot=0, config=config, case=case_data(NO_CASE))
-        return cls(link, int(prepared["flops"]))
+        return cls(link, int(prepared["flops"]), 0, threads)
+
+    def reading(self, nbytes: int) -> Self:
+        """The bandwidth of reading `nbytes`, in the same worker; it replaces the one before."""
+        config = {**PLAIN, "threads": self.threads, "read_bytes": nbytes}
+        prepared = self.link.ask("prepare", slot=1, config=config, case=case_data(NO_CASE))
+        return replace(self, work=int(prepared["flops"]), slot=1)
 
     def per_second(self, loops: int = 1) -> float:
         """FLOP/s or bytes/s of one timed block."""
-        reply = self.link.ask("time", slot=0, case=case_data(NO_CASE), loops=loops, warmup=1)
+        reply = self.link.ask(
+            "time", slot=self.slot, case=case_data(NO_CASE), loops=loops, warmup=1
+        )
         return self.work * loops / float(reply["seconds"])
 
     def close(self) -> None:
@@ -266,10 +302,14 @@ done:
 
 
 def _read_ir(lanes: int) -> str:
-    """double f(ptr data, i64 blocks): the sum of blocks × 8 vectors."""
+    """double f(ptr data, i64 blocks, i64 passes): the sum of blocks × 8 vectors, pass by pass."""
     vector = f"<{lanes} x float>"
+    sums = "\n".join(
+        f"  %b{j} = phi {vector} [ zeroinitializer, %entry ], [ %n{j}, %passed ]"
+        for j in range(READ_ACCUMULATORS)
+    )
     phis = "\n".join(
-        f"  %a{j} = phi {vector} [ zeroinitializer, %entry ], [ %n{j}, %loop ]"
+        f"  %a{j} = phi {vector} [ %b{j}, %pass ], [ %n{j}, %loop ]"
         for j in range(READ_ACCUMULATORS)
     )
     adds = "\n".join(
@@ -279,18 +319,26 @@ def _read_ir(lanes: int) -> str:
         for j in range(READ_ACCUMULATORS)
     )
     return f"""
-define double @f(ptr %data, i64 %blocks) {_ATTRIBUTES} {{
+define double @f(ptr %data, i64 %blocks, i64 %passes) {_ATTRIBUTES} {{
 entry:
+  br label %pass
+pass:
+  %p = phi i64 [ 0, %entry ], [ %pnext, %passed ]
+{sums}
   br label %loop
 loop:
-  %i = phi i64 [ 0, %entry ], [ %next, %loop ]
-  %at = phi ptr [ %data, %entry ], [ %after, %loop ]
+  %i = phi i64 [ 0, %pass ], [ %next, %loop ]
+  %at = phi ptr [ %data, %pass ], [ %after, %loop ]
 {phis}
 {adds}
   %after = getelementptr {vector}, ptr %at, i64 {READ_ACCUMULATORS}
   %next = add i64 %i, 1
   %more = icmp ult i64 %next, %blocks
-  br i1 %more, label %loop, label %done
+  br i1 %more, label %loop, label %passed
+passed:
+  %pnext = add i64 %p, 1
+  %again = icmp ult i64 %pnext, %passes
+  br i1 %again, label %pass, label %done
 done:
 {_total(vector, "float", "n", READ_ACCUMULATORS)}
 }}

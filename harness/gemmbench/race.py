@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from gemmbench.backend import Location, locate_backend
+from gemmbench.footprint import PROBES
 from gemmbench.link import Link, RequestError, WorkerLostError, case_data, location_data
 from gemmbench.machine import Machine, machine_to_data
 from gemmbench.measurement import Measurement, Sample
@@ -81,6 +82,15 @@ class RaceSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Setting:
+    """Another fill or cache state under which every contender races, beside the others."""
+
+    name: str
+    cases: Cases
+    protocol: RaceProtocol
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What a race may spend."""
 
@@ -95,6 +105,7 @@ class Entrant:
 
     contender: Contender
     lane: str = ""  # entrants in different lanes never share a process
+    setting: Setting | None = None  # instead of the race's own cases and protocol
     state: TrialState = TrialState.COMPLETE
     reason: str = ""
     samples: list[Sample] = field(default_factory=list)
@@ -127,25 +138,28 @@ LinkKey = tuple[str, Environment, str]
 
 @dataclass(slots=True)
 class Race:
-    """One race on one problem. `roof` is timed in every round; `rng` orders the rounds."""
+    """One race on one problem. Both roofs are timed in every round; `rng` orders the rounds."""
 
     spec: RaceSpec
     cases: Cases
     limits: Limits
     rng: random.Random
     roof: Yardstick | None = None
+    memory: Yardstick | None = None  # of the bytes that the problem has; timed with the roof
     clock: Clock = time.monotonic
     open_link: OpenLink | None = None
+    settings: tuple[Setting, ...] = ()  # under each of which everybody races to the end
     layout: int | None = None  # seed of where arrays begin; None: wherever they are allocated
     on_trial: Callable[[Trial], None] | None = None  # told of each trial as it becomes final
     peaks: list[float] = field(default_factory=list)
+    bandwidths: list[float] = field(default_factory=list)
 
     def run(self) -> list[Trial]:
-        """One trial for each contender, in the order given.
+        """One trial for each contender, in the order given; with settings, one for each of those.
 
         Interrupted, it reports what the finished heats gave and lets the interrupt pass.
         """
-        entrants = [Entrant(contender) for contender in self.spec.contenders]
+        entrants = self.entrants()
         told: set[int] = set()
         try:
             self.run_heats(entrants, told)
@@ -156,6 +170,16 @@ class Race:
             raise
         self.tell(entrants, told)
         return [self.trial(entrant) for entrant in entrants]
+
+    def entrants(self) -> list[Entrant]:
+        """Every contender, once under each setting, which has processes of its own."""
+        if not self.settings:
+            return [Entrant(contender) for contender in self.spec.contenders]
+        return [
+            Entrant(contender, lane=setting.name, setting=setting)
+            for contender in self.spec.contenders
+            for setting in self.settings
+        ]
 
     def run_heats(self, entrants: Sequence[Entrant], told: set[int]) -> None:
         """Heats until the answer is known or the budget is spent."""
@@ -182,6 +206,8 @@ class Race:
 
     def leading(self, entrants: Sequence[Entrant]) -> list[Entrant]:
         """Those worth another fresh process: near the best of their weights, or not yet beaten."""
+        if self.settings:
+            return [entrant for entrant in entrants if entrant.racing]
         trials = [self.trial(entrant) for entrant in entrants]
         open_still = {i for verdict in rank(trials) for i in verdict.leaders}
         pace = {i: summarize(t.measurement).median for i, t in enumerate(trials) if t.measurement}
@@ -204,6 +230,8 @@ class Race:
 
     def decided(self, entrants: Sequence[Entrant], extra: int) -> bool:
         """Whether every kind of weights has a tie or a winner, a close one being confirmed."""
+        if self.settings:
+            return True
         for verdict in rank([self.trial(entrant) for entrant in entrants]):
             contested = verdict.kind == "winner" and verdict.margin is not None
             close = contested and (verdict.margin or 0) < CLOSE_WIN
@@ -234,6 +262,9 @@ class Race:
             workspace_bytes=facts.get("workspace_bytes"),
             own_flops=facts.get("flops") if is_transform(entrant.contender) else None,
             peak_flops=self.peak(entrant),
+            peak_bytes=None if entrant.facts.get("device") else _reached(self.bandwidths),
+            call_bytes=facts.get("call_bytes"),
+            cold_ratio=facts.get("cold_ratio"),
             device=facts.get("device_state", {}),
         )
 
@@ -242,7 +273,7 @@ class Race:
         if entrant.facts.get("device"):
             peak: float | None = entrant.facts["device_peak"]
             return peak
-        return float(np.quantile(self.peaks, PEAK_QUANTILE)) if self.peaks else None
+        return _reached(self.peaks)
 
     def link(self, contender: Contender) -> Talks:
         """A fresh worker for the backend of `contender`."""
@@ -336,10 +367,12 @@ class Heat:
         return MAX_ROUNDS
 
     def time_roof(self) -> None:
-        """One block of the roof; a race goes on without one that is lost."""
+        """One block of each roof; a race goes on without one that is lost."""
         if self.race.roof is not None:
             try:
                 self.race.peaks.append(self.race.roof.per_second())
+                if self.race.memory is not None:
+                    self.race.bandwidths.append(self.race.memory.per_second())
             except (RequestError, WorkerLostError):
                 self.race.roof = None
 
@@ -440,7 +473,7 @@ class Heat:
 
     def checks(self, entrant: Entrant) -> list[Case]:
         """The cases that an entrant must pass before it is timed."""
-        cases = self.race.cases
+        cases = self.cases(entrant)
         if is_transform(entrant.contender):
             return [cases.uniform]
         if self.quick:
@@ -452,11 +485,20 @@ class Heat:
 
     def timed(self, entrant: Entrant) -> Case:
         """The case whose operands are timed."""
-        return self.checks(entrant)[0] if self.quick else self.race.cases.timed
+        return self.checks(entrant)[0] if self.quick else self.cases(entrant).timed
+
+    def cases(self, entrant: Entrant) -> Cases:
+        """What it is verified and timed on."""
+        return entrant.setting.cases if entrant.setting else self.race.cases
+
+    def protocol(self, entrant: Entrant) -> RaceProtocol:
+        """How it is timed."""
+        return entrant.setting.protocol if entrant.setting else self.race.spec.protocol
 
     def prepare(self, index: int, case: Case) -> None:
         """Prepare an entrant on the operands of `case`."""
-        entrant, protocol = self.entrants[index], self.race.spec.protocol
+        entrant = self.entrants[index]
+        protocol = self.protocol(entrant)
         at = locate_backend(entrant.contender.backend)
         shares = {"backend": at.key} if entrant.facts.get("device") else {}
         reply = self.ask(
@@ -508,7 +550,8 @@ class Heat:
         operands, still holds the answer to the old ones.
         """
         self.make_ready(index)
-        entrant, cases = self.entrants[index], self.race.cases
+        entrant = self.entrants[index]
+        cases = self.cases(entrant)
         if cases.timed is cases.base:
             self.verify(index, cases.timed, "timed")
         if self.process == 0:
@@ -518,6 +561,11 @@ class Heat:
                 slot=index,
                 case=case_data(cases.timed),
                 repeats=stage_repeats(self.last_call(entrant)),
+            )
+            probes = PROBES if not entrant.left else 1
+            timed = case_data(cases.timed)
+            entrant.facts.update(
+                self.ask(entrant, "footprint", slot=index, case=timed, probes=probes)
             )
         if entrant.facts.get("device"):
             entrant.facts["device_state"] = self.ask(entrant, "device_state")["state"]
@@ -554,6 +602,8 @@ class Heat:
 
     def drop_slow(self, round_: int) -> None:
         """Contenders many times slower than the best of their weights leave with what they have."""
+        if self.race.settings:
+            return
         racing = [e for e in self.entrants if e.racing and e.samples]
         pace = [min(e.measurement().seconds_per_call(self.process)) for e in racing]
         exact = [not too_inexact(self.race.trial(e)) for e in racing]
@@ -591,6 +641,11 @@ def full_config(contender: Contender, threads: int) -> dict[str, Any]:
     """The config as a backend's `prepare` gets it; a search space may lower the threads."""
     choice = {"algorithm": contender.algorithm, "weights": contender.weights}
     return {"threads": threads, **contender.config, **choice}
+
+
+def _reached(blocks: Sequence[float]) -> float | None:
+    """What a roof reached in its better blocks; None where it was not timed."""
+    return float(np.quantile(blocks, PEAK_QUANTILE)) if blocks else None
 
 
 def block_loops(seconds: float, loops: int, protocol: RaceProtocol) -> int:

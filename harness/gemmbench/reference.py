@@ -17,6 +17,7 @@ most MOST_GROWTH. Source: Barabasz, Anderson, Soodhalter & Gregg, arXiv:1803.109
 bounds are products of the norms of the three matrices.
 """
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -191,6 +192,17 @@ class Cases:
     def base(self) -> Case:
         """What `changed` starts from: the timed operands, where their answers tell anything."""
         return self.integers if self._fill == "integers" else self.uniform
+
+    def filled(self, fill: str) -> "Cases":
+        """The same cases with another fill timed; they share what does not depend on it."""
+        for shared in (self.integers, self.uniform, self.selections):
+            assert shared  # noqa: S101 - made now, so that it is made once
+        other = copy.copy(self)
+        other._fill, other._folder = fill, self._folder / fill
+        other._folder.mkdir(exist_ok=True)
+        for name in ("timed", "changed", "changed_x"):
+            other.__dict__.pop(name, None)
+        return other
 
     def _nudge(self, label: str, names: tuple[str, ...]) -> Case:
         operands = map_operands(self.base.operands)

@@ -18,7 +18,7 @@ from gemmbench.backend import installed_backends, locate_backend
 from gemmbench.errors import GemmbenchError, did_you_mean
 from gemmbench.link import Link, RequestError, WorkerLostError, location_data
 from gemmbench.machine import Machine, machine_to_data
-from gemmbench.peak import Roof
+from gemmbench.peak import Roof, stream_bytes
 from gemmbench.problem import Conv2d, Problem
 from gemmbench.race import Limits, Race, RaceSpec
 from gemmbench.reference import Cases, needed_bytes
@@ -37,7 +37,8 @@ CONTENDERS_A_BACKEND = 10  # five algorithms, each with a default and a tuned co
 TUNING_SHARE = 0.4  # of a layer's budget goes to searching, the rest to the race,
 TUNE_COMMAND_SHARE = 0.7  # or this much where tuning is what was asked for
 SHARING_SHARE = 0.15  # of the budget, where leading configs are measured on the other layers too
-Tune = Literal["auto", "never", "force", "more"]  # "more": search on from what is stored
+# "more": search on from what is stored; "stored": use what is stored, search nothing
+Tune = Literal["auto", "never", "force", "more", "stored"]
 Described = dict[tuple[str, Problem], dict[str, Any]]  # what a backend says of a problem
 
 
@@ -116,13 +117,9 @@ def run_suites(
     Ctrl-C ends the run early with what is recorded kept.
     """
     layers = [(suite, layer) for suite in suites for layer in suite.layers]
-    check_strategy(options.strategy)
     check_names(suites)
-    check_memory(layers, options)
-    problems = [layer.problem for _, layer in layers]
-    described = check_backends(problems, options, protocol, machine)
-    outcome = Outcome(recorder.begin(command, machine, protocol, protocol.seed, software))
-    runner = Runner(options, protocol, machine, recorder, watcher, outcome, described)
+    runner = begin_run(layers, options, protocol, machine, recorder, watcher, command, software)
+    outcome, problems = runner.outcome, [layer.problem for _, layer in layers]
     seconds = budget_seconds(suites, options)
     sharing = SHARING_SHARE * seconds if options.portfolio else 0.0
     started = time.monotonic()
@@ -140,6 +137,25 @@ def run_suites(
         outcome.seconds = time.monotonic() - started
     recorder.end(outcome.run, exit_code(outcome))  # a run that broke down has no end
     return outcome
+
+
+def begin_run(
+    layers: "Sequence[tuple[Suite, Layer]]",
+    options: RunOptions,
+    protocol: RaceProtocol,
+    machine: Machine,
+    recorder: Recorder,
+    watcher: Watcher,
+    command: str,
+    software: Software | None = None,
+) -> "Runner":
+    """A run that has begun. Raises GemmbenchError before anything is written on bad input."""
+    check_strategy(options.strategy)
+    check_memory(layers, options)
+    problems = [layer.problem for _, layer in layers]
+    described = check_backends(problems, options, protocol, machine)
+    outcome = Outcome(recorder.begin(command, machine, protocol, protocol.seed, software))
+    return Runner(options, protocol, machine, recorder, watcher, outcome, described)
 
 
 def budget_seconds(suites: Sequence[Suite], options: RunOptions) -> float:
@@ -249,6 +265,7 @@ class Runner:
                 Limits(seconds, self.options.timeout, self.options.memory_bytes),
                 random.Random(f"{self.protocol.seed}/{layer.name}"),
                 self.roof(layer.problem.dtype),
+                memory=self.memory_roof(layer.problem),
             )
 
     def contenders(self, race: Race, spec: str, seconds: float) -> list[Contender]:
@@ -327,11 +344,13 @@ class Runner:
 
     def tuned(self, race: Race, offer: Offer, space: SearchSpace, seconds: float) -> Config | None:
         """The stored winner, or the winner of a search of `seconds`; None if no config passed."""
-        if self.options.tune == "auto":
+        if self.options.tune in ("auto", "stored"):
             incumbent = self.incumbent(race, offer)
             if incumbent is not None:
                 self.outcome.reused += 1
                 return incumbent
+        if self.options.tune == "stored":
+            return None
         self.watcher.step(f"tuning {offer.contender.label()}")
         began = race.clock()
         memory = self.memory(race, offer)
@@ -395,6 +414,18 @@ class Runner:
                 roof = None
             self.roofs[dtype] = roof
         return self.roofs[dtype]
+
+    def memory_roof(self, problem: Problem) -> Roof | None:
+        """Reading as many bytes as `problem` has, from memory where operands are cold."""
+        roof = self.roof(problem.dtype)
+        if roof is None:
+            return None
+        cold = self.protocol.cache == "cold"
+        whole = stream_bytes(self.machine)
+        try:
+            return roof.reading(whole if cold else min(problem.minimal_bytes(), whole))
+        except (RequestError, WorkerLostError):
+            return None
 
     def close(self) -> None:
         """End the roofs' workers."""

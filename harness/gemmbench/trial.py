@@ -97,6 +97,9 @@ class Trial:
     peak_flops: float | None = (
         None  # FLOP/s of the roof, raced beside it; of a device, by its clock
     )
+    peak_bytes: float | None = None  # bytes/s of reading as much memory, raced beside it
+    call_bytes: int | None = None  # that one call takes above operands, output and workspace
+    cold_ratio: float | None = None  # reading operands before a call, over again: 1 is not cold
     device: Mapping[str, Any] = field(default_factory=dict)  # how it was doing after the last block
 
 

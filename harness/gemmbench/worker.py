@@ -36,6 +36,7 @@ from gemmbench.backend import (
     lowerings,
 )
 from gemmbench.errors import GemmbenchError
+from gemmbench.footprint import call_bytes, cold_ratio
 from gemmbench.machine import Machine, machine_from_data
 from gemmbench.operands import (
     Array,
@@ -217,6 +218,17 @@ class Worker:
                 seconds[name].append(_seconds_of(prepared, stage))
         medians = {name: float(np.median(values)) for name, values in seconds.items()}
         return {"seconds": medians, "call": float(np.median(whole))}
+
+    def footprint(self, slot: int, case: Json, probes: int) -> Json:
+        """Memory that one call takes, and how cold operands are that should be."""
+        self.load(case)
+        entry = self.slots[slot]
+        copy = entry.next()
+        on_device = hasattr(copy.prepared, "synchronize")
+        return {
+            "call_bytes": None if on_device else call_bytes(copy.prepared.run),
+            "cold_ratio": cold_ratio(entry, probes),
+        }
 
     def device_state(self) -> Json:
         """How the device is doing now: clocks, power, throttling."""

@@ -131,6 +131,9 @@ def trial_to_row(trial: Trial) -> Row:
         "workspace_bytes": trial.workspace_bytes,
         "own_flops": trial.own_flops,
         "peak_flops": trial.peak_flops,
+        "peak_bytes": trial.peak_bytes,
+        "call_bytes": trial.call_bytes,
+        "cold_ratio": trial.cold_ratio,
         "device": dict(trial.device),
         **_seconds(trial.measurement),
         "recorded_at": now(),
@@ -191,6 +194,9 @@ def trial_from_row(row: Mapping[str, Any], measurement: Measurement) -> Trial:
         workspace_bytes=row["workspace_bytes"],
         own_flops=row["own_flops"],
         peak_flops=row["peak_flops"],
+        peak_bytes=row["peak_bytes"],
+        call_bytes=row["call_bytes"],
+        cold_ratio=row["cold_ratio"],
         device=row["device"] or {},
     )
 

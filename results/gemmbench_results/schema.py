@@ -107,6 +107,9 @@ trial = Table(
     Column("workspace_bytes", BigInteger),
     Column("own_flops", BigInteger),
     Column("peak_flops", Double),  # FLOP/s
+    Column("peak_bytes", Double),  # bytes/s of reading as much memory
+    Column("call_bytes", BigInteger),  # of memory that one call takes above workspace
+    Column("cold_ratio", Double),  # reading operands before a call, over again; NULL when hot
     Column("device", JSON),  # how a device was doing; NULL before revision 0005
     Column("seconds_median", Double),  # seconds_*: per call, derived from the samples
     Column("seconds_low", Double),

@@ -41,13 +41,13 @@ def test_info_of_nothing_makes_nothing(tmp_path):
 
 def test_info_counts_what_is_stored(stored):
     lines = invoke("info", "--db", str(stored)).output.splitlines()
-    assert lines[1:5] == ["revision  0006", "runs      1", "trials    0", "samples   0"]
+    assert lines[1:5] == ["revision  0007", "runs      1", "trials    0", "samples   0"]
     assert lines[5].endswith(" MB")
 
 
 def test_upgrade_says_what_it_did(stored):
     result = invoke("upgrade", "--db", str(stored))
-    assert result.output == f"{stored}: is at 0006 already\n"
+    assert result.output == f"{stored}: is at 0007 already\n"
 
 
 @pytest.mark.parametrize("command", ["path", "info", "upgrade"])

@@ -98,16 +98,25 @@ def test_a_run_completes_prints_a_table_and_keeps_every_sample(tmp_path: Path) -
         assert db.execute("select count(distinct process) from sample").fetchone()[0] >= 3
 
 
+def test_format_json_prints_what_json_to_stdout_prints(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(SUITE)
+    quick = ("--budget", "1", "--processes", "1", "--threads", "1", "--backend", "blas")
+    done = gemmbench(tmp_path, "run", "tiny.yaml", *quick, "--format", "json", "--json", "a.json")
+    assert json.loads(done.stdout) == json.loads((tmp_path / "a.json").read_text())
+    done = gemmbench(tmp_path, "run", "tiny.yaml", *quick, "--format", "markdown")
+    assert "| layer" in done.stdout
+
+
 def test_json_has_the_shape_that_other_programs_rely_on(tmp_path: Path) -> None:
     code, data = run_json(tmp_path, "--backend", "blas")
     assert code == 0
-    assert set(data) == {"schema", "run", "machine", "protocol", "trials"}
+    assert set(data) == {"schema", "run", "machine", "protocol", "trials", "verdicts"}
     trial = data["trials"][0]
     assert set(trial) == {
         "suite", "layer", "problem", "backend", "library", "algorithm", "weights", "config",
         "state", "reason", "max_error", "error_bound", "relative_error", "rms_error",
-        "error_limit", "seconds", "gflops", "fraction_of_peak", "stages", "workspace_bytes",
-        "threads", "tuned",
+        "error_limit", "seconds", "gflops", "fraction_of_peak", "roofline", "stages",
+        "workspace_bytes", "call_bytes", "cold_ratio", "threads", "tuned",
     }  # fmt: skip
     assert set(trial["seconds"]) == {"median", "low", "high", "min", "samples", "processes"}
     assert trial["max_error"] <= trial["error_bound"]
@@ -299,9 +308,13 @@ def test_bad_input_is_one_line_exit_two_and_nothing_written(
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path) -> None:
-    done = gemmbench(tmp_path, "run", "alexnet", "--dry-run")
+    away = f"{TESTS / 'planted_abort.py'}:Aborts"
+    chosen = ("--backend", "blas", "--backend", away)
+    done = gemmbench(tmp_path, "run", "alexnet", "--dry-run", *chosen)
     assert done.returncode == 0
     assert "fc8" in done.stdout
+    assert "backends: blas\n" in done.stdout
+    assert f"not usable here: {away}: killed by SIGABRT" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 

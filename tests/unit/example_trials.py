@@ -10,6 +10,7 @@ CONV1 = Conv2d(10, 3, 227, 227, 96, (11, 11), stride=(4, 4))
 CONV2 = Conv2d(10, 96, 27, 27, 256, (5, 5), pad=(2, 2), groups=2)
 FC6 = Linear(10, 9216, 4096)
 PEAK = 210e9  # FLOP/s
+BANDWIDTH = 20e9  # bytes/s
 
 MACHINE = Machine(
     cpu="Example CPU 3000",
@@ -40,6 +41,7 @@ def trial(layer, problem, contender, seconds=None, state=TrialState.COMPLETE, **
     fields.setdefault("max_error", 3.1e-6 if seconds else None)
     fields.setdefault("error_bound", 9.1e-6 if seconds else None)
     fields.setdefault("peak_flops", PEAK)
+    fields.setdefault("peak_bytes", BANDWIDTH)
     return Trial("alexnet", layer, problem, contender, state, threads=2, **fields)
 
 

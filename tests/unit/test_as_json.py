@@ -20,8 +20,8 @@ RUN = Run(
 TRIAL_KEYS = [
     "suite", "layer", "problem", "backend", "library", "algorithm", "weights", "config", "state",
     "reason", "max_error", "error_bound", "relative_error", "rms_error", "error_limit",
-    "seconds", "gflops", "fraction_of_peak", "stages",
-    "workspace_bytes", "threads", "tuned",
+    "seconds", "gflops", "fraction_of_peak", "roofline", "stages",
+    "workspace_bytes", "call_bytes", "cold_ratio", "threads", "tuned",
 ]  # fmt: skip
 
 
@@ -55,3 +55,12 @@ def test_a_wrong_result_has_no_seconds():
     wrong = trial("conv1", CONV1, blas("im2col"), 0.01, state=TrialState.WRONG)
     data = example_json([wrong])["trials"][0]
     assert data["seconds"] is data["gflops"] is data["fraction_of_peak"] is None
+
+
+def test_each_layer_has_its_verdict_and_who_raced_alone_has_not_won():
+    found = {(v["layer"], v["weights"]): v for v in example_json(example_trials())["verdicts"]}
+    assert found["conv1", "plain"]["kind"] == "winner"
+    assert found["conv1", "plain"]["leaders"] == ["fft fft"]
+    assert found["conv1", "plain"]["lead"] > 1
+    assert found["conv2", "prepared"]["kind"] == "alone"
+    assert found["conv2", "plain"]["kind"] in ("tie", "undecided", "winner")

@@ -65,7 +65,7 @@ def test_schema_and_newest_revision_are_the_same():
 
 
 def test_revisions_form_one_line():
-    assert migrations.known_revisions() == ["0006", "0005", "0004", "0003", "0002", "0001"]
+    assert migrations.known_revisions() == ["0007", "0006", "0005", "0004", "0003", "0002", "0001"]
 
 
 def test_the_golden_database_is_of_the_first_revision():
@@ -85,7 +85,7 @@ def test_a_database_of_revision_0002_is_read_and_its_software_is_unknown(tmp_pat
         assert store.trials(run.number) == STORED
         assert store.comparisons(run.number) == []
         assert [group.runs for group in read_history(store)] == [(1,)]
-    assert store_info(path).revision == "0006"
+    assert store_info(path).revision == "0007"
 
 
 def test_a_database_of_the_first_revision_is_upgraded_when_opened(old):
@@ -97,7 +97,7 @@ def test_a_database_of_the_first_revision_is_upgraded_when_opened(old):
         with store._database.reading() as connection:
             best = connection.exec_driver_sql("SELECT layer, ms FROM best").all()
         assert best == [("conv2", 10.0)]
-    assert store_info(old).revision == "0006"
+    assert store_info(old).revision == "0007"
 
 
 def test_an_upgraded_database_is_written_like_a_new_one(old):
@@ -110,14 +110,14 @@ def test_an_upgraded_database_is_written_like_a_new_one(old):
 def test_asking_does_not_upgrade(old):
     before = old.read_bytes()
     info = store_info(old)
-    assert (info.revision, info.newest_revision) == ("0001", "0006")
+    assert (info.revision, info.newest_revision) == ("0001", "0007")
     assert (info.runs, info.trials, info.samples) == (1, 3, 4)
     assert old.read_bytes() == before
 
 
 def test_upgrade_tells_both_revisions(old):
-    assert upgrade_store(old) == ("0001", "0006")
-    assert upgrade_store(old) == ("0006", "0006")
+    assert upgrade_store(old) == ("0001", "0007")
+    assert upgrade_store(old) == ("0007", "0007")
 
 
 def test_an_upgrade_that_fails_leaves_the_database_as_it_was(old, monkeypatch):

@@ -17,6 +17,7 @@ from gemmbench.race import (
     Limits,
     Race,
     RaceSpec,
+    Setting,
     block_loops,
     full_config,
     stage_repeats,
@@ -475,6 +476,60 @@ def test_a_call_is_taken_apart_an_odd_number_of_times_within_limits() -> None:
     assert stage_repeats(0.5) == 3
     assert stage_repeats(0.02) == 11
     assert stage_repeats(1e-6) == 101
+
+
+class ColdWorker(ScriptedWorker):
+    """One that is twenty times slower with operands that it was told to rotate."""
+
+    def ask(self, method: str, **params: Any) -> dict[str, Any]:
+        if method == "prepare":
+            self.cold = params["cold_bytes"] > 0
+            self.stage.log.append((self.name, "cold" if self.cold else "hot"))
+        elif method == "time" and self.cold:
+            params = {**params, "loops": 20 * params["loops"]}
+        return super().ask(method, **params)
+
+
+def test_settings_race_in_processes_of_their_own_and_nobody_leaves(tmp_path: Path) -> None:
+    stage = Stage({"A": 0.01, "B": 0.3})
+    protocol = RaceProtocol(processes=2)
+    cases = Cases(PROBLEM, tmp_path)
+    cold = replace(protocol, cache="cold", cold_bytes=100)
+    opened: list[ColdWorker] = []
+
+    def open_link(location: Location, environment: Environment) -> ColdWorker:
+        opened.append(ColdWorker(stage, location.attribute))
+        return opened[-1]
+
+    spec = RaceSpec("s", "l", PROBLEM, (contender("A"), contender("B")), protocol, MACHINE)
+    trials = Race(
+        spec, cases, Limits(1000, timeout=1.0), random.Random(0), clock=lambda: stage.now,
+        open_link=open_link,
+        settings=(Setting("hot", cases, protocol), Setting("cold", cases, cold)),
+    ).run()  # fmt: skip
+    assert [t.contender.backend for t in trials] == ["made.up:A"] * 2 + ["made.up:B"] * 2
+    medians = [t.measurement.seconds_per_call()[0] for t in trials]
+    assert medians == pytest.approx([0.01, 0.2, 0.3, 6.0])
+    assert all(t.measurement.processes() == [0, 1] for t in trials)
+    assert len({len(t.measurement.samples) for t in trials}) == 1
+    assert len(opened) == 8
+
+
+def test_both_roofs_are_timed_in_every_round_and_kept_with_the_trial(tmp_path: Path) -> None:
+    class Constant:
+        def __init__(self, value: float) -> None:
+            self.value = value
+
+        def per_second(self) -> float:
+            return self.value
+
+    stage = Stage({"A": 0.01})
+    spec = RaceSpec("s", "l", PROBLEM, (contender("A"),), RaceProtocol(processes=1), MACHINE)
+    (trial,) = Race(
+        spec, Cases(PROBLEM, tmp_path), Limits(1, timeout=1.0), random.Random(0),
+        roof=Constant(5.0), memory=Constant(3.0), clock=lambda: stage.now, open_link=stage.open,
+    ).run()  # fmt: skip
+    assert (trial.peak_flops, trial.peak_bytes) == (5.0, 3.0)
 
 
 def test_stages_are_told_at_the_pace_of_the_race() -> None:

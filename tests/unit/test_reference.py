@@ -292,6 +292,19 @@ def test_the_timed_case_has_the_fill_that_was_asked_for(tmp_path: Path, fill: st
         np.testing.assert_array_equal(operands[name], array)
 
 
+def test_another_fill_shares_the_checks_and_times_its_own_operands(tmp_path: Path) -> None:
+    uniform = Cases(Gemm(3, 4, 5), tmp_path)
+    zeros = uniform.filled("zeros")
+    assert zeros.integers is uniform.integers
+    assert zeros.uniform is uniform.uniform
+    assert not map_operands(zeros.timed.operands)["a"].any()
+    assert uniform.timed.label == "uniform"
+    integers = uniform.filled("integers")
+    assert integers.changed.operands != uniform.changed.operands  # files of their own
+    assert (map_operands(integers.changed.operands)["a"] % 1 == 0).all()
+    assert (map_operands(uniform.changed.operands)["a"] % 1 != 0).any()
+
+
 def test_errors_are_told_over_the_rms_of_the_answer() -> None:
     problem, answer = Gemm(2, 3, 2), np.array([[3.0, -3.0], [3.0, 3.0]])
     output = answer + np.array([[0.3, 0.0], [0.0, 0.0]])

@@ -140,6 +140,24 @@ def test_a_stored_winner_is_raced_beside_the_default_without_a_search() -> None:
     assert (outcome.reused, outcome.evaluations) == (1, 0)
 
 
+def test_where_only_stored_winners_are_wanted_nothing_is_searched() -> None:
+    memory = Memory()
+    options = replace(QUICK, backends=planted("SearchesSoundTiles"), tune="stored")
+    assert run(suite(Gemm(8, 8, 64)), options, memory).evaluations == 0
+    assert [dict(t.contender.config) for t in memory.trials] == [{"tile": 8, "unroll": 1}]
+    memory.winner = {"tile": 16, "unroll": 2}
+    assert run(suite(Gemm(8, 8, 64)), options, memory).reused == 1
+
+
+def test_a_run_races_both_roofs_beside_the_contenders() -> None:
+    memory = Memory()
+    run(suite(Gemm(64, 64, 64)), replace(QUICK, backends=planted("Honest")), memory)
+    (trial,) = memory.trials
+    assert trial.peak_flops is not None
+    assert trial.peak_bytes is not None
+    assert 1e8 < trial.peak_bytes < 1e13  # bytes/s: any machine there is
+
+
 def test_a_stored_winner_outside_the_space_is_not_reused() -> None:
     memory = Memory()
     memory.winner = {"tile": 3, "unroll": 2}

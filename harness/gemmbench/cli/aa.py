@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from gemmbench.cli.checking import checking_options, layers_asked
+from gemmbench.cli.formats import format_option, print_formatted
 from gemmbench.cli.options import Seconds, check_json_target
 from gemmbench.cli.suite import SuiteName
 
 if TYPE_CHECKING:
     from gemmbench.aa import SelfTest
     from gemmbench.gate import Thresholds
+    from gemmbench_results.report.render import TableFormat, TextFormat
 
 DEFAULT_BACKEND = "blas"
 
@@ -30,9 +32,15 @@ DEFAULT_BACKEND = "blas"
     help="How often the whole suite is checked against itself.",
 )
 @click.option(
-    "--time-budget", type=Seconds(), metavar="SECONDS", help="No repeat is begun after this."
+    "--budget",
+    "--time-budget",
+    "time_budget",
+    type=Seconds(),
+    metavar="SECONDS",
+    help="No repeat is begun after this.",
 )
 @click.option("--strict", is_flag=True, help="Exit with 3 after any false alarm, or if undecided.")
+@format_option
 def aa(
     suites: tuple[str, ...],
     backends: tuple[str, ...],
@@ -53,6 +61,7 @@ def aa(
     repeats: int,
     time_budget: float | None,
     strict: bool,
+    format_: "TableFormat",
 ) -> int:
     """Try the gate of 'gemmbench check' on identical code on this machine.
 
@@ -64,7 +73,6 @@ def aa(
     from gemmbench.check import Check
     from gemmbench.check_outcome import CheckOptions, CheckOutcome, exit_code
     from gemmbench.cli.progress import ProgressLine
-    from gemmbench.cli.run import write_json
     from gemmbench.gate import Thresholds
     from gemmbench.sides import itself
     from gemmbench.software import detect_software
@@ -104,10 +112,15 @@ def aa(
         test = repeat(
             once, repeats, lambda: not time_budget or time.monotonic() - started < time_budget
         )
-    if not quiet:
-        click.echo(text_report(test, thresholds, db), err=json_to == "-")
-    if json_to:
-        write_json(json_to, comparisons_data(test.comparisons(), test.verdict()))
+    data = comparisons_data(test.comparisons(), test.verdict())
+    print_formatted(
+        format_,
+        lambda style: text_report(test, thresholds, db, style),
+        lambda: data,
+        lambda: data["comparisons"],
+        quiet=quiet,
+        json_to=json_to,
+    )
     return self_test_code(test, strict=strict)
 
 
@@ -122,7 +135,9 @@ def self_test_code(test: "SelfTest", *, strict: bool) -> int:
     return 3 if strict and test.verdict() != "OK" else 0
 
 
-def text_report(test: "SelfTest", thresholds: "Thresholds", db: str) -> str:
+def text_report(
+    test: "SelfTest", thresholds: "Thresholds", db: str, style: "TextFormat" = "table"
+) -> str:
     """The rates in sentences and what can be seen as a table."""
     from gemmbench.comparison import GateVerdict
     from gemmbench_results.report.comparisons import visible_table
@@ -134,7 +149,7 @@ def text_report(test: "SelfTest", thresholds: "Thresholds", db: str) -> str:
         f"called slower and {improved} faster; {test.checks_with_alarm()} of "
         f"{len(test.outcomes)} checks raised a false alarm.",
         f"{test.covered()} of {number} intervals hold the truth (95 % should).",
-        visible_table(test.visible(thresholds)),
+        visible_table(test.visible(thresholds), style),
     ]
     parts += [
         f"{one.layer}, {one.backend}: not compared: {one.reason.rstrip('.')}."

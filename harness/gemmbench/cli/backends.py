@@ -1,14 +1,15 @@
 """`gemmbench backends`."""
 
-import json
 from typing import TYPE_CHECKING
 
 import click
 
+from gemmbench.cli.formats import format_option, print_formatted
 from gemmbench.cli.options import check_json_target, json_option, quiet_option
 
 if TYPE_CHECKING:
     from gemmbench.machine import Machine
+    from gemmbench_results.report.render import TableFormat
 
 ASK_SECONDS = 60.0
 
@@ -23,30 +24,34 @@ ASK_SECONDS = 60.0
 )
 @json_option
 @quiet_option
-def backends(specs: tuple[str, ...], json_to: str | None, quiet: bool) -> int:
+@format_option
+def backends(
+    specs: tuple[str, ...], json_to: str | None, quiet: bool, format_: "TableFormat"
+) -> int:
     """List the backends: which are usable here, which library each drives, and why not.
 
     Each is asked in a process of its own about a small product and a small convolution.
     """
-    from tabulate import tabulate
-
     from gemmbench.backend import installed_backends
     from gemmbench.machine import detect_machine
+    from gemmbench_results.report.render import table_text
 
     check_json_target(json_to)
     found = detect_machine()
     rows = [ask(spec, found) for spec in specs or sorted(installed_backends())]
-    if not quiet:
-        table = [
-            [row["backend"], row["status"], row["algorithms"], row["library"] or row["reason"]]
-            for row in rows
-        ]
-        headers = ["backend", "status", "algorithms", "library, or what is missing"]
-        click.echo(tabulate(table, headers=headers, tablefmt="simple"), err=json_to == "-")
-    if json_to:
-        with click.open_file(json_to, "w") as target:
-            json.dump({"schema": 1, "backends": rows}, target, indent=2)
-            target.write("\n")
+    cells = [
+        [row["backend"], row["status"], row["algorithms"], row["library"] or row["reason"]]
+        for row in rows
+    ]
+    headers = ["backend", "status", "algorithms", "library, or what is missing"]
+    print_formatted(
+        format_,
+        lambda style: table_text(dict.fromkeys(headers, "left"), cells, style),
+        lambda: {"schema": 1, "backends": rows},
+        lambda: rows,
+        quiet=quiet,
+        json_to=json_to,
+    )
     return 0
 
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gemmbench.cli.options import db_option, max_error_option, threads_option
+from gemmbench.cli.formats import format_option
+from gemmbench.cli.options import Command, db_option, max_error_option, threads_option
 from gemmbench.cli.suite import SuiteName
 from gemmbench.errors import GemmbenchError
 
@@ -22,16 +23,14 @@ if TYPE_CHECKING:
 ASK_SECONDS = 60.0
 
 
+def best_format_option(command: Command) -> Command:
+    """`command` with `--format`, in which winners also come as YAML or a C header."""
+    return format_option(command, "yaml", "c-header")
+
+
 @click.command(epilog="Example: gemmbench best alexnet --format c-header > tiles.h")
 @click.argument("suite", metavar="SUITE", type=SuiteName())
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["table", "json", "yaml", "c-header"]),
-    default="table",
-    show_default=True,
-    help="For people, or for another program to load.",
-)
+@best_format_option
 @click.option("--backend", metavar="SPEC", help="Only this backend's. [default: the fastest]")
 @click.option(
     "--weights",
@@ -90,6 +89,7 @@ def best(
         )
     from gemmbench.cli.measuring import what_is_asked
     from gemmbench_results.report import winners as report
+    from gemmbench_results.report.render import csv_text
     from gemmbench_results.store import open_store
 
     asked = what_is_asked(
@@ -126,6 +126,8 @@ def best(
     found = marked(found, asked.machine, asked.protocol)
     texts = {
         "table": lambda: report.winners_table(found),
+        "markdown": lambda: report.winners_table(found, "markdown"),
+        "csv": lambda: csv_text(report.winners_data(found, asked.machine)["winners"]).rstrip(),
         "json": lambda: json.dumps(report.winners_data(found, asked.machine), indent=2),
         "yaml": lambda: report.winners_yaml(found, asked.machine).rstrip(),
         "c-header": lambda: report.winners_header(found, asked.machine, loaded.name),

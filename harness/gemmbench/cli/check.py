@@ -36,7 +36,9 @@ SECONDS_A_LAYER = 30.0  # at most, with confirmation, of small layers; for the p
 @checking_options
 @comparison_format_option
 @click.option(
+    "--budget",
     "--time-budget",
+    "time_budget",
     type=Seconds(),
     metavar="SECONDS",
     help="For the whole suite; what it leaves open is UNDECIDED. [default: none]",
@@ -77,10 +79,11 @@ def check(
     Exit codes: 0 fine, 1 a regression, 5 a wrong result, 6 a crash, 130 interrupted.
     """
     from gemmbench.check_outcome import CheckOptions
-    from gemmbench.cli.run import write_json
+    from gemmbench.cli.formats import write_text
     from gemmbench.gate import Thresholds
     from gemmbench.ways import Wanted
     from gemmbench_results.report.comparison_formats import report_data
+    from gemmbench_results.report.render import json_text
 
     check_json_target(json_to)
     sides = sides_asked(base_rev, base_python, base_backend, head_backend, backends)
@@ -107,7 +110,9 @@ def check(
         )
         report = report_of(outcome, found, ", ".join(suite.name for suite in asked.suites))
         if json_to:
-            write_json(json_to, report_data(report))  # first: what follows may find no reader
+            write_text(
+                json_to, json_text(report_data(report)) + "\n"
+            )  # first: what follows may find no reader
         print_report(report, format_, quiet=quiet, err=json_to == "-")
         say_where(outcome, db, quiet=quiet or format_ != "table", err=json_to == "-")
     return code

@@ -1,8 +1,16 @@
 """`gemmbench db`: where results are kept, and bringing an old database up to date."""
 
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
 import click
 
+from gemmbench.cli.formats import format_option, pairs_text, print_formatted
 from gemmbench.cli.options import db_option
+
+if TYPE_CHECKING:
+    from gemmbench_results.report.render import TableFormat
+    from gemmbench_results.store import StoreInfo
 
 
 @click.group("db")
@@ -24,7 +32,8 @@ def path(db: str) -> None:
 
 @db.command("info")
 @db_option
-def info(db: str) -> None:
+@format_option
+def info(db: str, format_: "TableFormat") -> None:
     """Print the schema revision, what is stored, and the size.
 
     Example: gemmbench db info --db old.db
@@ -32,17 +41,28 @@ def info(db: str) -> None:
     from gemmbench_results.store import store_info
 
     found = store_info(db)
-    click.echo(f"database  {found.name}")
+    print_formatted(
+        format_,
+        lambda style: pairs_text(info_lines(found), style),
+        lambda: {"schema": 1, "database": asdict(found)},
+        lambda: [asdict(found)],
+    )
+
+
+def info_lines(found: "StoreInfo") -> list[tuple[str, str]]:
+    """What is told of a database, with its names."""
     if found.revision is None:
-        click.echo("revision  none: nothing is stored yet")
-        return
+        return [("database", found.name), ("revision", "none: nothing is stored yet")]
     note = "" if found.revision == found.newest_revision else f" (newest {found.newest_revision})"
-    click.echo(f"revision  {found.revision}{note}")
-    click.echo(f"runs      {found.runs}")
-    click.echo(f"trials    {found.trials}")
-    click.echo(f"samples   {found.samples}")
-    if found.nbytes is not None:
-        click.echo(f"size      {found.nbytes / 1e6:.1f} MB")
+    size = [] if found.nbytes is None else [("size", f"{found.nbytes / 1e6:.1f} MB")]
+    return [
+        ("database", found.name),
+        ("revision", f"{found.revision}{note}"),
+        ("runs", str(found.runs)),
+        ("trials", str(found.trials)),
+        ("samples", str(found.samples)),
+        *size,
+    ]
 
 
 @db.command("upgrade")

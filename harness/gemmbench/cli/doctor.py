@@ -1,6 +1,5 @@
 """`gemmbench doctor`."""
 
-import json
 import os
 from pathlib import Path
 from textwrap import fill
@@ -8,10 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gemmbench.cli.formats import format_option, print_formatted
 from gemmbench.cli.options import check_json_target, json_option, quiet_option
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gemmbench.doctor import Finding
+    from gemmbench_results.report.render import TableFormat, TextFormat
 
 WIDTH = 100
 INDENT = " " * 9  # as wide as 'warning' and two spaces
@@ -32,7 +35,8 @@ INDENT = " " * 9  # as wide as 'warning' and two spaces
 )  # fmt: skip
 @json_option
 @quiet_option
-def doctor(root: str, gpu: bool, json_to: str | None, quiet: bool) -> int:
+@format_option
+def doctor(root: str, gpu: bool, json_to: str | None, quiet: bool, format_: "TableFormat") -> int:
     """Say what on this machine disturbs measurements, why it matters, and what to do about it.
 
     Only files are read; nothing is measured and nothing is changed. Always ends with 0. With
@@ -47,14 +51,27 @@ def doctor(root: str, gpu: bool, json_to: str | None, quiet: bool) -> int:
     from gemmbench.doctor import examine
 
     findings = examine(Path(root), os.environ)
-    if not quiet:
-        click.echo("\n".join(text(finding) for finding in findings), err=json_to == "-")
-    if json_to:
-        data = {"schema": 1, "findings": [finding_data(finding) for finding in findings]}
-        with click.open_file(json_to, "w") as target:
-            json.dump(data, target, indent=2)
-            target.write("\n")
+    data = [finding_data(finding) for finding in findings]
+    print_formatted(
+        format_,
+        lambda style: findings_text(findings, style),
+        lambda: {"schema": 1, "findings": data},
+        lambda: data,
+        quiet=quiet,
+        json_to=json_to,
+    )
     return 0
+
+
+def findings_text(findings: "Sequence[Finding]", style: "TextFormat") -> str:
+    """Lines for people; in Markdown a table."""
+    if style == "table":
+        return "\n".join(text(finding) for finding in findings)
+    from gemmbench_results.report.render import table_text
+
+    columns = dict.fromkeys(("level", "name", "found", "why", "remedy"), "left")
+    rows = [[finding_data(finding)[name] for name in columns] for finding in findings]
+    return table_text(columns, rows, style)
 
 
 def text(finding: "Finding") -> str:

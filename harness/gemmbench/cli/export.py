@@ -31,7 +31,6 @@ FORMATS = {
     "--format",
     "format_",
     type=click.Choice(list(FORMATS)),
-    required=True,
     help="; ".join(f"{name}: {what}" for name, what in FORMATS.items()) + ".",
 )
 @click.option(
@@ -57,7 +56,7 @@ FORMATS = {
 )
 @db_option
 def export(
-    format_: str,
+    format_: str | None,
     number: int | None,
     suite: str | None,
     layer: str | None,
@@ -71,6 +70,8 @@ def export(
     """
     from gemmbench_results.store import open_store
 
+    if format_ is None:
+        raise GemmbenchError(f"--format: say which: {', '.join(FORMATS)}.")
     if output != "-" and not Path(output).parent.is_dir():
         raise GemmbenchError(f"--output: {output!r} is not in a folder that exists.")
     asked = (suite, layer, contender)

@@ -2,6 +2,7 @@
 
 import click
 
+from gemmbench.cli.formats import format_option
 from gemmbench.cli.options import db_option
 
 
@@ -19,14 +20,7 @@ from gemmbench.cli.options import db_option
     help="What times are divided by: the machine's roof, or a backend of the same races; auto is "
     "blas where most runs have it, else roof.",
 )
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["table", "markdown", "csv", "json"]),
-    default="table",
-    show_default=True,
-    help="For people, or for another program to load.",
-)
+@format_option
 @db_option
 def history(
     suite: str | None, layer: str, backend: str | None, reference: str, format_: str, db: str

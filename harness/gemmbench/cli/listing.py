@@ -6,22 +6,27 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gemmbench.cli.formats import print_formatted
 from gemmbench.errors import GemmbenchError
 
 if TYPE_CHECKING:
     from gemmbench.cli.measuring import Asked
     from gemmbench.runner import RunOptions
     from gemmbench.suite import Layer
+    from gemmbench_results.report.render import TableFormat, TextFormat
 
 PATIENCE = 3600.0  # seconds for all configs of a layer: each takes the compiler about 0.3 s
 
 
-def print_listings(asked: "Asked", options: "RunOptions", arch: str) -> int:
+def print_listings(
+    asked: "Asked", options: "RunOptions", arch: str, format_: "TableFormat" = "table"
+) -> int:
     """Print each layer's configs as compiled for `arch`, best first; always 0.
 
     Raises GemmbenchError if a backend has no compiler that could be asked.
     """
     layers = [(suite.name, layer) for suite in asked.suites for layer in suite.layers]
+    found: list[tuple[str, list[dict[str, Any]]]] = []
     for (suite, layer), spec in product(layers, options.specs()):
         click.echo(f"{suite} {layer.name}: compiling every config for {arch}", err=True)
         rows = listing(spec, layer, arch, asked.protocol.threads)
@@ -29,8 +34,16 @@ def print_listings(asked: "Asked", options: "RunOptions", arch: str) -> int:
             rows = [row for row in rows if row["algorithm"] in options.algorithms]
         for algorithm in dict.fromkeys(row["algorithm"] for row in rows):
             chosen = [row for row in rows if row["algorithm"] == algorithm]
-            click.echo(f"{suite} {layer.name}: {spec} {algorithm} on {arch}: {summary(chosen)}")
-            click.echo(f"{table(chosen)}\n")
+            found.append((f"{suite} {layer.name}: {spec} {algorithm} on {arch}", chosen))
+    flat = [{"kernel": name, **row} for name, rows in found for row in rows]
+    print_formatted(
+        format_,
+        lambda style: "".join(
+            f"{name}: {summary(rows)}\n{table(rows, style)}\n\n" for name, rows in found
+        ),
+        lambda: {"schema": 1, "rows": flat},
+        lambda: flat,
+    )
     return 0
 
 
@@ -61,9 +74,11 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
+def table(rows: Sequence[Mapping[str, Any]], style: "TextFormat" = "table") -> str:
     """One line a config: its axes, then what it takes."""
     from tabulate import tabulate
+
+    from gemmbench_results.report.render import table_text
 
     axes = list(rows[0]["config"]) if rows else []
     headers = [
@@ -78,4 +93,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         ]
         for row in rows
     ]  # fmt: skip
+    if style == "markdown":
+        columns = dict.fromkeys(headers, "right")
+        return "\n" + table_text(columns, [[str(cell) for cell in row] for row in lines], style)
     return tabulate(lines, headers=headers, tablefmt="plain", disable_numparse=True)

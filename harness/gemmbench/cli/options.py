@@ -18,6 +18,19 @@ DEFAULT_DB = "results/gemmbench.db"
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+def _checked_db(_context: click.Context, _param: click.Parameter, value: str) -> str:
+    """`value`, unless it is a path into a folder that is not there: most likely a typing error.
+
+    Only the folder of the default is made.
+    """
+    folder = Path(value).parent
+    if value != DEFAULT_DB and "://" not in value and not folder.is_dir():
+        raise GemmbenchError(
+            f"--db: {value!r}: there is no folder {str(folder)!r}. Make it first, or name another."
+        )
+    return value
+
+
 def db_option(command: Command) -> Command:
     """`command` with `--db`, passed to it as `db`: a path or a SQLAlchemy URL."""
     option = click.option(
@@ -27,6 +40,7 @@ def db_option(command: Command) -> Command:
         default=DEFAULT_DB,
         show_default=True,
         show_envvar=True,
+        callback=_checked_db,
         help="Where results are kept: a path or a SQLAlchemy URL.",
     )
     return option(command)

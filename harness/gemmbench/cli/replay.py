@@ -1,16 +1,17 @@
 """`gemmbench replay`."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from gemmbench.cli.formats import format_option, print_formatted
 from gemmbench.cli.options import check_json_target, json_option, quiet_option
 from gemmbench.errors import GemmbenchError
 
 if TYPE_CHECKING:
     from gemmbench.replay import Score
+    from gemmbench_results.report.render import TableFormat, TextFormat
 
 
 @click.command(epilog="Example: gemmbench replay conv_A4000.csv.gz --strategy gp,random --seeds 20")
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 )
 @json_option
 @quiet_option
+@format_option
 def replay(
     spaces: tuple[Path, ...],
     strategies: str,
@@ -52,6 +54,7 @@ def replay(
     evaluations: int,
     json_to: str | None,
     quiet: bool,
+    format_: "TableFormat",
 ) -> int:
     """Compare search strategies on recorded spaces, by looking times up instead of measuring.
 
@@ -76,20 +79,22 @@ def replay(
         for name in names:
             traces = [search(recorded, name, seed, evaluations) for seed in range(seeds)]
             rows.append(score(recorded, name, traces, evaluations))
-    if not quiet:
-        click.echo(table(rows), err=json_to == "-")
-    if json_to:
-        with click.open_file(json_to, "w") as target:
-            json.dump({"schema": 1, "rows": [score_to_data(row) for row in rows]}, target, indent=2)
-            target.write("\n")
+    data = [score_to_data(row) for row in rows]
+    print_formatted(
+        format_,
+        lambda style: table(rows, style),
+        lambda: {"schema": 1, "rows": data},
+        lambda: data,
+        quiet=quiet,
+        json_to=json_to,
+    )
     return 0
 
 
-def table(rows: "list[Score]") -> str:
+def table(rows: "list[Score]", style: "TextFormat" = "table") -> str:
     """One line a space and strategy, and the means where there are several spaces."""
-    from tabulate import tabulate
-
     from gemmbench.replay import MILESTONES
+    from gemmbench_results.report.render import table_text
 
     headers = ["space", "strategy", *(f"@{n}" for n in MILESTONES)]
     headers += ["to 95%", "reached", "ms/proposal", "slowest"]
@@ -98,7 +103,7 @@ def table(rows: "list[Score]") -> str:
         for strategy in dict.fromkeys(row.strategy for row in rows):
             own = [row for row in rows if row.strategy == strategy]
             cells += [_cells("mean", strategy, own)]
-    return tabulate(cells, headers=headers, tablefmt="simple", disable_numparse=True)
+    return table_text(dict.fromkeys(headers, "left"), cells, style)
 
 
 def _cells(space: str, strategy: str, rows: "list[Score]") -> list[str]:

@@ -1,17 +1,16 @@
 """`gemmbench run`."""
 
-import json
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from gemmbench.cli.formats import format_option, print_formatted
 from gemmbench.cli.measuring import measuring_options, what_is_asked
 from gemmbench.cli.options import Seconds, check_json_target, options_given
 from gemmbench.cli.suite import SuiteName
-from gemmbench.errors import GemmbenchError
 
 if TYPE_CHECKING:
     from gemmbench.machine import Machine
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
     from gemmbench.stats import Verdict
     from gemmbench.suite import Suite
     from gemmbench.trial import RaceProtocol, Trial
+    from gemmbench_results.report.render import TableFormat, TextFormat
+    from gemmbench_results.store import Store
 
 OVERRUN = 1.2  # times the budget, from which on the user is told
 
@@ -49,6 +50,7 @@ OVERRUN = 1.2  # times the budget, from which on the user is told
     help="For the whole command. [default: 18 a layer]",
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be raced and write nothing.")
+@format_option
 def run(
     suites: tuple[str, ...],
     backends: tuple[str, ...],
@@ -74,6 +76,7 @@ def run(
     seed: int,
     quiet: bool,
     dry_run: bool,
+    format_: "TableFormat",
 ) -> int:
     """Race every way of computing the layers of each SUITE, a name or a YAML file.
 
@@ -112,7 +115,7 @@ def run(
     if dry_run:
         return print_plan(asked.suites, options, asked.protocol, asked.machine)
     return race_and_print(
-        asked.suites, suites, options, asked.protocol, asked.machine, db, json_to, quiet
+        asked.suites, suites, options, asked.protocol, asked.machine, db, json_to, quiet, format_
     )
 
 
@@ -125,12 +128,12 @@ def race_and_print(
     db: str,
     json_to: str | None,
     quiet: bool,
+    format_: "TableFormat" = "table",
 ) -> int:
     """Run the suites, print their tables, write JSON where asked; the exit code."""
     from gemmbench.cli.progress import ProgressLine
     from gemmbench.runner import budget_seconds, exit_code, run_suites
     from gemmbench.software import detect_software
-    from gemmbench_results.report.as_json import run_json, run_to_data
     from gemmbench_results.store import open_store
 
     command, others = shlex.join(["gemmbench", *sys.argv[1:]]), busy_machine()
@@ -139,30 +142,52 @@ def race_and_print(
             outcome = run_suites(
                 suites, options, protocol, machine, store, line, command, detect_software()
             )
-        if not quiet:
-            text = report(suites, names, outcome, store.name)
-            click.echo(f"{text}{overrun(suites, options, outcome)}{others}", err=json_to == "-")
-        if json_to:
-            run_data = run_to_data(store.run(outcome.run))
-            write_json(json_to, run_json(run_data, machine, protocol, outcome.trials))
+        data = data_of(store, outcome, machine, protocol)
+        print_formatted(
+            format_,
+            lambda style: (
+                report(suites, names, outcome, store.name, style)
+                + overrun(suites, options, outcome)
+                + others
+            ),
+            lambda: data,
+            lambda: data["trials"],
+            quiet=quiet,
+            json_to=json_to,
+        )
     if outcome.interrupted:
         click.echo(f"gemmbench: interrupted; what was measured is in {db}", err=True)
     return exit_code(outcome)
 
 
-def report(suites: "list[Suite]", names: tuple[str, ...], outcome: "Outcome", database: str) -> str:
+def data_of(
+    store: "Store", outcome: "Outcome", machine: "Machine", protocol: "RaceProtocol"
+) -> dict[str, Any]:
+    """The JSON object of a run."""
+    from gemmbench_results.report.as_json import run_json, run_to_data
+
+    return run_json(run_to_data(store.run(outcome.run)), machine, protocol, outcome.trials)
+
+
+def report(
+    suites: "list[Suite]",
+    names: tuple[str, ...],
+    outcome: "Outcome",
+    database: str,
+    style: "TextFormat" = "table",
+) -> str:
     """One table a suite, what they say in plain sentences, and where the samples are."""
     from gemmbench_results.report.batching import batching_sentences
     from gemmbench_results.report.sentences import plain_sentences
     from gemmbench_results.report.table import trial_table
 
-    repeated = options_given("only", "budget", "json_to", "tune")
+    repeated = options_given("only", "budget", "json_to", "tune", "format_")
     parts = []
     for suite, name in zip(suites, names, strict=True):
         trials = [trial for trial in outcome.trials if trial.suite == suite.name]
         verdicts = verdicts_by_layer(trials)
         parts.append(f"{suite.name}: {suite.description}")
-        parts.append(trial_table(trials, verdicts))
+        parts.append(trial_table(trials, verdicts, format=style))
         parts += ["\n".join(gains)] if (gains := batching_sentences(trials)) else []
         parts += plain_sentences(trials, verdicts, suite=name, options=repeated)
     searched = f"{outcome.evaluations} configs searched, {outcome.reused} stored winners reused; "
@@ -207,22 +232,10 @@ def verdicts_by_layer(trials: "list[Trial]") -> "dict[str, tuple[Verdict, ...]]"
     return {layer: rank(own) for layer, own in layers.items()}
 
 
-def write_json(target: str, data: object) -> None:
-    """Write `data` to the file `target`, or to stdout for '-'."""
-    try:
-        with click.open_file(target, "w") as file:
-            json.dump(data, file, indent=2)
-            file.write("\n")
-    except OSError as error:
-        raise GemmbenchError(
-            f"--json: cannot write {target!r}: {error.strerror}. The database has it all."
-        ) from error
-
-
 def print_plan(
     suites: "list[Suite]", options: "RunOptions", protocol: "RaceProtocol", machine: "Machine"
 ) -> int:
-    """Print what would be raced. Imports no backend and writes nothing; always 0."""
+    """Print what would be raced and which backends are missing. Writes nothing; always 0."""
     from gemmbench.backend import locate_backend
     from gemmbench.runner import budget_seconds, check_memory
 
@@ -233,10 +246,33 @@ def print_plan(
         click.echo(f"{suite.name}: {suite.description}")
         for layer in suite.layers:
             click.echo(f"  {layer.name:<12} {layer.problem.gemm()} {layer.problem.dtype}")
-    click.echo(f"backends: {', '.join(options.specs())}")
+    missing = unavailable(suites, options, protocol, machine)
+    click.echo(f"backends: {', '.join(s for s in options.specs() if s not in missing) or 'none'}")
+    for spec, reason in missing.items():
+        click.echo(f"  not usable here: {spec}: {reason}")
     click.echo(
         f"{protocol.threads} threads of {machine.cores} cores, {protocol.cache} cache, "
         f"{protocol.fill} operands, {protocol.processes} processes, tune {options.tune}, "
         f"at most about {budget_seconds(suites, options):.0f} s"
     )
     return 0
+
+
+def unavailable(
+    suites: "list[Suite]", options: "RunOptions", protocol: "RaceProtocol", machine: "Machine"
+) -> dict[str, str]:
+    """The backends that cannot run here, each with the reason; each is asked in its own process."""
+    from gemmbench.race import Limits
+    from gemmbench.runner import NoOfferError, describe
+
+    problem = suites[0].layers[0].problem
+    limits = Limits(0, options.timeout, options.memory_bytes)
+    found = {}
+    for spec in options.specs():
+        try:
+            reason = describe(spec, problem, protocol.threads, machine, limits)["unavailable"]
+        except NoOfferError as error:
+            reason = str(error)
+        if reason is not None:
+            found[spec] = reason
+    return found

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
+from gemmbench.cli.formats import format_option, print_formatted
 from gemmbench.errors import GemmbenchError
 from gemmbench.problem import ITEMSIZE, Problem, problem_to_data
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from gemmbench.network_graph import Node
     from gemmbench.problem import Shape
     from gemmbench.suite import Layer, Suite
+    from gemmbench_results.report.render import TableFormat, TextFormat
 
 DESCRIPTION_WIDTH = 64  # characters; keeps the list of suites within a usual terminal
 
@@ -41,8 +43,9 @@ def suite() -> None:
 
 
 @suite.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
-def list_suites(as_json: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@format_option
+def list_suites(as_json: bool, format_: "TableFormat") -> None:
     """List the suites that come with gemmbench.
 
     Example: gemmbench suite list
@@ -50,16 +53,17 @@ def list_suites(as_json: bool) -> None:
     from gemmbench.suite import load_suite, shipped_suites
 
     suites = [load_suite(name) for name in shipped_suites()]
-    if as_json:
-        _print_json({"schema": 1, "suites": [_suite_data(found) for found in suites]})
-        return
-    _print_table(
-        ["suite", "layers", "GFLOP", "description"],
-        [
-            [found.name, len(found.layers), f"{found.flops() / 1e9:.2f}", found.description]
-            for found in suites
-        ],
-        widths=[None, None, None, DESCRIPTION_WIDTH],
+    data = [_suite_data(found) for found in suites]
+    rows = [
+        [found.name, str(len(found.layers)), f"{found.flops() / 1e9:.2f}", found.description]
+        for found in suites
+    ]
+    widths = [None, None, None, DESCRIPTION_WIDTH]
+    print_formatted(
+        "json" if as_json else format_,
+        lambda style: _table(["suite", "layers", "GFLOP", "description"], rows, style, widths),
+        lambda: {"schema": 1, "suites": data},
+        lambda: data,
     )
 
 
@@ -78,8 +82,16 @@ def list_suites(as_json: bool) -> None:
     show_default="the suite's",
     help="Override the type of the elements.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
-def show(name: str, only: str | None, batch: int | None, dtype: str | None, as_json: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@format_option
+def show(
+    name: str,
+    only: str | None,
+    batch: int | None,
+    dtype: str | None,
+    as_json: bool,
+    format_: "TableFormat",
+) -> None:
     """Show the layers of SUITE, the products they become, their work and their memory.
 
     MFLOP, MB (operands read once, output written once) and FLOP/B are of one call; im2col MB is
@@ -93,23 +105,28 @@ def show(name: str, only: str | None, batch: int | None, dtype: str | None, as_j
     shapes = found.network().shapes if found.nodes else {}
     if only is not None:
         found = select_layers(found, only)
-    if as_json:
-        layers = [_layer_data(layer) for layer in found.layers]
-        cheap = [_cheap_data(node, shapes) for node in found.nodes if node.cheap]
-        listed = {"layers": layers, **({"cheap_layers": cheap} if cheap else {})}
-        _print_json({"schema": 1, **_suite_data(found), **listed})
-        return
-    click.echo(f"{found.name}: {found.description}".removesuffix(": "))
-    if found.source:
-        click.echo(f"Source: {found.source}")
-    click.echo()
-    _print_table(
-        ["layer", "kind", "operands", "GEMM m×k×n", "MFLOP", "MB", "FLOP/B", "im2col MB", "count"],
-        _rows(found, shapes),
+    layers = [_layer_data(layer) for layer in found.layers]
+    cheap = [_cheap_data(node, shapes) for node in found.nodes if node.cheap]
+    listed = {"layers": layers, **({"cheap_layers": cheap} if cheap else {})}
+    print_formatted(
+        "json" if as_json else format_,
+        lambda style: _layers_table(found, shapes, style),
+        lambda: {"schema": 1, **_suite_data(found), **listed},
+        lambda: layers,
     )
+
+
+def _layers_table(found: "Suite", shapes: "Mapping[str, Shape]", style: "TextFormat") -> str:
+    """What the suite is, its layers, and their sum."""
+    head = [f"{found.name}: {found.description}".removesuffix(": ")]
+    head += [f"Source: {found.source}"] if found.source else []
+    columns = ["layer", "kind", "operands", "GEMM m×k×n", "MFLOP", "MB", "FLOP/B"]
+    columns += ["im2col MB", "count"]
+    table = _table(columns, _rows(found, shapes), style)
     dtypes = ", ".join(sorted({layer.problem.dtype for layer in found.layers}))
     work = f"{found.flops() / 1e9:.2f} GFLOP in all, {dtypes}"
-    click.echo(f"\n{_layers_text(found)}, {work}".rstrip(", "))
+    total = f"{_layers_text(found)}, {work}".rstrip(", ")
+    return "\n\n".join(["\n".join(head), table, total])
 
 
 @suite.command("validate")
@@ -162,7 +179,7 @@ def _layer_data(layer: "Layer") -> dict[str, Any]:
         "gemm": dataclasses.asdict(layer.problem.gemm()),
         "flops": layer.problem.flops(),
         "minimal_bytes": layer.problem.minimal_bytes(),
-        "intensity": _intensity(layer.problem),
+        "intensity": layer.problem.flops() / layer.problem.minimal_bytes(),
         "im2col_bytes": layer.problem.im2col_bytes(),
         "count": layer.count,
         "source": layer.source,
@@ -207,7 +224,7 @@ def _layer_row(layer: "Layer") -> list[str]:
         str(problem.gemm()),
         f"{problem.flops() / 1e6:.2f}",
         f"{problem.minimal_bytes() / 1e6:.2f}",
-        f"{_intensity(problem):.1f}",
+        f"{problem.flops() / problem.minimal_bytes():.1f}",
         f"{im2col / 1e6:.2f}" if im2col else "",
         str(layer.count),
     ]
@@ -227,11 +244,6 @@ def _operands(problem: Problem) -> str:
     return f"{text} {', '.join(unusual)}".rstrip()
 
 
-def _intensity(problem: Problem) -> float:
-    """Arithmetic intensity: operations a byte that has to be moved."""
-    return problem.flops() / problem.minimal_bytes()
-
-
 def _layers_text(found: "Suite") -> str:
     cheap = sum(node.cheap for node in found.nodes)
     besides = f" and {cheap} cheap one{'s'[: cheap - 1]}" if cheap else ""
@@ -242,16 +254,21 @@ def _print_json(data: dict[str, Any]) -> None:
     click.echo(json.dumps(data, indent=2, ensure_ascii=False))
 
 
-def _print_table(
-    headers: list[str], rows: list[list[Any]], widths: list[int | None] | None = None
-) -> None:
+def _table(
+    headers: list[str],
+    rows: list[list[str]],
+    style: "TextFormat",
+    widths: list[int | None] | None = None,
+) -> str:
     from tabulate import tabulate
 
-    align = ["left" if _is_text(column) else "right" for column in zip(*rows, strict=True)]
-    click.echo(
-        tabulate(rows, headers, disable_numparse=True, colalign=align, maxcolwidths=widths or None)
-    )
+    from gemmbench_results.report.render import table_text
+
+    sides = ["left" if _is_text(column) else "right" for column in zip(*rows, strict=True)]
+    if style == "markdown" or widths is None:
+        return table_text(dict(zip(headers, sides, strict=True)), rows, style)
+    return tabulate(rows, headers, disable_numparse=True, colalign=sides, maxcolwidths=widths)
 
 
-def _is_text(column: tuple[Any, ...]) -> bool:
-    return not all(str(cell).replace(".", "").isdigit() or not cell for cell in column)
+def _is_text(column: tuple[str, ...]) -> bool:
+    return not all(cell.replace(".", "").isdigit() or not cell for cell in column)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gemmbench.cli.formats import format_option, print_formatted
 from gemmbench.cli.listing import print_listings
 from gemmbench.cli.measuring import Asked, measuring_options, what_is_asked
 from gemmbench.cli.options import Seconds, check_json_target
-from gemmbench.cli.run import overrun, verdicts_by_layer, write_json
+from gemmbench.cli.run import data_of, overrun, verdicts_by_layer
 from gemmbench.cli.suite import SuiteName
 from gemmbench.errors import GemmbenchError
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from gemmbench.runner import Outcome, RunOptions
     from gemmbench.space import SearchSpace
     from gemmbench.suite import Suite
+    from gemmbench_results.report.render import TableFormat, TextFormat
 
 READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -76,6 +78,7 @@ READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="With --dry-run: what the compiler says of every config on a GPU such as sm_90, which "
     "need not be there.",
 )
+@format_option
 def tune(
     suites: tuple[str, ...],
     backends: tuple[str, ...],
@@ -106,6 +109,7 @@ def tune(
     portfolio: bool,
     dry_run: bool,
     arch: str | None,
+    format_: "TableFormat",
 ) -> int:
     """Search the tile sizes of each SUITE's layers, and race what is found with the default.
 
@@ -153,11 +157,11 @@ def tune(
         memory_bytes=asked.memory_bytes,
     )
     if dry_run and arch:
-        return print_listings(asked, options, arch)
+        return print_listings(asked, options, arch, format_)
     if dry_run:
-        return print_spaces(asked, options)
+        return print_spaces(asked, options, format_)
     axes = checked_axes(plot_axes, plot, asked, options) if plot_axes else None
-    return tune_and_print(asked, options, db, json_to, quiet, plot, axes)
+    return tune_and_print(asked, options, db, json_to, quiet, plot, axes, format_)
 
 
 def imported(path: Path) -> "list[tuple[dict[str, int | float | str | bool], float | None]]":
@@ -198,12 +202,12 @@ def tune_and_print(
     quiet: bool,
     plot: Path | None,
     axes: tuple[str, ...] | None,
+    format_: "TableFormat",
 ) -> int:
     """Search, race, print what was gained, draw it; the exit code."""
     from gemmbench.cli.progress import ProgressLine
     from gemmbench.runner import budget_seconds, exit_code, run_suites
     from gemmbench.software import detect_software
-    from gemmbench_results.report.as_json import run_json, run_to_data
     from gemmbench_results.store import open_store
 
     command = shlex.join(["gemmbench", *sys.argv[1:]])
@@ -213,12 +217,18 @@ def tune_and_print(
                 asked.suites, options, asked.protocol, asked.machine, store, line, command,
                 detect_software(),
             )  # fmt: skip
-        if not quiet:
-            text = report(asked.suites, outcome, store.name)
-            click.echo(f"{text}{overrun(asked.suites, options, outcome)}", err=json_to == "-")
-        if json_to:
-            data = run_to_data(store.run(outcome.run))
-            write_json(json_to, run_json(data, asked.machine, asked.protocol, outcome.trials))
+        data = data_of(store, outcome, asked.machine, asked.protocol)
+        print_formatted(
+            format_,
+            lambda style: (
+                report(asked.suites, outcome, store.name, style)
+                + overrun(asked.suites, options, outcome)
+            ),
+            lambda: data,
+            lambda: data["trials"],
+            quiet=quiet,
+            json_to=json_to,
+        )
         if plot:
             from gemmbench_results.report.plot import search_page
 
@@ -229,7 +239,9 @@ def tune_and_print(
     return exit_code(outcome)
 
 
-def report(suites: "list[Suite]", outcome: "Outcome", database: str) -> str:
+def report(
+    suites: "list[Suite]", outcome: "Outcome", database: str, style: "TextFormat" = "table"
+) -> str:
     """One table a suite, what each search gained, and where the samples are."""
     from gemmbench_results.report.gains import gain_sentences
     from gemmbench_results.report.table import trial_table
@@ -238,7 +250,7 @@ def report(suites: "list[Suite]", outcome: "Outcome", database: str) -> str:
     for suite in suites:
         trials = [trial for trial in outcome.trials if trial.suite == suite.name]
         parts.append(f"{suite.name}: {suite.description}")
-        parts.append(trial_table(trials, verdicts_by_layer(trials)))
+        parts.append(trial_table(trials, verdicts_by_layer(trials), format=style))
         parts.append("\n".join(gain_sentences(trials, outcome.searched)))
     parts.append(
         f"{outcome.evaluations} configs measured; every sample is in {database} "
@@ -267,11 +279,28 @@ def checked_axes(
     return names[0], names[1]
 
 
-def print_spaces(asked: Asked, options: "RunOptions") -> int:
+def print_spaces(asked: Asked, options: "RunOptions", format_: "TableFormat") -> int:
     """Print what there is to search, and why combinations are left out; always 0."""
-    for name, space in offered_spaces(asked, options):
-        click.echo(f"{name}: {space_text(space)}\n")
+    found = list(offered_spaces(asked, options))
+    rows = [space_data(name, space) for name, space in found]
+    print_formatted(
+        format_,
+        lambda style: "".join(f"{name}: {space_text(space, style)}\n\n" for name, space in found),
+        lambda: {"schema": 1, "spaces": rows},
+        lambda: rows,
+    )
     return 0
+
+
+def space_data(name: str, space: "SearchSpace") -> dict[str, object]:
+    """A space as JSON-able data, without its configs."""
+    return {
+        "space": name,
+        "size": space.size(),
+        "combinations": space.combinations(),
+        "axes": [{"name": a.name, "kind": a.kind, "values": list(a.values)} for a in space.axes],
+        "rejections": [{"rule": rule, "count": n} for rule, n in space.rejections().items()],
+    }
 
 
 def offered_spaces(asked: Asked, options: "RunOptions") -> "Iterator[tuple[str, SearchSpace]]":
@@ -301,11 +330,16 @@ def offered_spaces(asked: Asked, options: "RunOptions") -> "Iterator[tuple[str, 
                 )
 
 
-def space_text(space: "SearchSpace") -> str:
+def space_text(space: "SearchSpace", style: "TextFormat" = "table") -> str:
     """Its sizes, its axes, and how many combinations each constraint rejects."""
     from tabulate import tabulate
+
+    from gemmbench_results.report.render import table_text
 
     lines = [[axis.name, axis.kind, " ".join(map(str, axis.values))] for axis in space.axes]
     lines += [["rejected", str(n), f"by {rule}"] for rule, n in space.rejections().items()]
     sizes = f"{space.size()} of {space.combinations()} combinations are valid"
+    if style == "markdown":
+        columns = dict.fromkeys(("axis", "kind", "values"), "left")
+        return f"{sizes}\n\n{table_text(columns, lines, style)}"
     return f"{sizes}\n{tabulate(lines, tablefmt='plain', disable_numparse=True)}"

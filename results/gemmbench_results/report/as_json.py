@@ -1,18 +1,22 @@
 """The JSON of `gemmbench run`: schema 1, which other programs rely on."""
 
 from collections.abc import Mapping, Sequence
-from math import isfinite
+from math import expm1, inf
 from typing import Any
 
 from gemmbench.machine import Machine, machine_to_data
 from gemmbench.problem import problem_to_data
-from gemmbench.stats import Summary
+from gemmbench.ranking import champions, rank
+from gemmbench.roofline import roofline
+from gemmbench.stats import Summary, Verdict
 from gemmbench.trial import RaceProtocol, Trial
+from gemmbench_results.report.render import finite
 from gemmbench_results.report.standing import fraction_of_peak, gflops, summary_of
 from gemmbench_results.rows import protocol_to_data
 from gemmbench_results.store import Run
 
 SCHEMA = 1
+MOST_EFFECT = 700.0  # ln ratios beyond it are no finite ratio
 
 
 def run_json(
@@ -28,9 +32,42 @@ def run_json(
         "machine": machine_to_data(machine),
         "protocol": protocol_to_data(protocol),
         "trials": [trial_to_data(trial) for trial in trials if trial.purpose == "race"],
+        "verdicts": verdicts_data(trials),
     }
-    finite: dict[str, Any] = _finite(data)
-    return finite
+    found: dict[str, Any] = finite(data)
+    return found
+
+
+def verdicts_data(trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """Of each layer and kind of weights: a winner, a tie, or undecided, and between whom."""
+    layers: dict[tuple[str, str], list[Trial]] = {}
+    for trial in trials:
+        if trial.purpose == "race":
+            layers.setdefault((trial.suite, trial.layer), []).append(trial)
+    return [
+        {"suite": suite, "layer": layer, **verdict_to_data(verdict, own)}
+        for (suite, layer), own in layers.items()
+        for verdict in rank(own)
+        if verdict.kind != "none"
+    ]
+
+
+def verdict_to_data(verdict: Verdict, trials: Sequence[Trial]) -> dict[str, Any]:
+    """Who leads, as labels, and by how much: fractions, 0.05 is 5 % faster than the next."""
+    weights = trials[verdict.leaders[0]].contender.weights if verdict.leaders else ""
+    alone = len(champions(trials, weights)) == 1  # who raced alone has not won anything
+    return {
+        "weights": weights or None,
+        "kind": "alone" if alone else verdict.kind,
+        "leaders": [trials[i].contender.label() for i in verdict.leaders],
+        "lead": _fraction(verdict.margin),
+        "low": _fraction(verdict.low),
+        "high": _fraction(verdict.high),
+    }
+
+
+def _fraction(effect: float | None) -> float | None:
+    return None if effect is None else expm1(effect) if effect < MOST_EFFECT else inf
 
 
 def run_to_data(run: Run) -> dict[str, Any]:
@@ -68,11 +105,29 @@ def trial_to_data(trial: Trial) -> dict[str, Any]:
         "seconds": _seconds(summary) if summary else None,
         "gflops": gflops(trial, summary) if summary else None,
         "fraction_of_peak": fraction_of_peak(trial, summary) if summary else None,
+        "roofline": _roofline(trial),
         "stages": dict(trial.stages),
         "workspace_bytes": trial.workspace_bytes,
+        "call_bytes": trial.call_bytes,
+        "cold_ratio": trial.cold_ratio,
         "threads": trial.threads,
         "tuned": contender.tuned,
         **({"device": dict(trial.device)} if trial.device else {}),
+    }
+
+
+def _roofline(trial: Trial) -> dict[str, Any] | None:
+    """Both roofs, which of them bounds the call, and the share of it that was reached."""
+    found = roofline(trial)
+    if found is None:
+        return None
+    return {
+        "intensity": found.intensity,
+        "bound": found.bound,
+        "fraction": found.share,
+        "least_seconds": found.seconds,
+        "peak_flops": trial.peak_flops,
+        "peak_bytes": trial.peak_bytes,
     }
 
 
@@ -86,13 +141,3 @@ def _seconds(summary: Summary) -> dict[str, float | int]:
         "samples": summary.samples,
         "processes": summary.processes,
     }
-
-
-def _finite(data: Any) -> Any:
-    if isinstance(data, dict):
-        return {key: _finite(value) for key, value in data.items()}
-    if isinstance(data, list):
-        return [_finite(value) for value in data]
-    if isinstance(data, float) and not isfinite(data):
-        return None
-    return data

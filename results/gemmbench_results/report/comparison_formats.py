@@ -31,8 +31,9 @@ from gemmbench_results.report.escape import (
     one_line,
     xml_text,
 )
+from gemmbench_results.report.render import csv_text
 
-ComparisonFormat = Literal["table", "markdown", "json", "junit", "github"]
+ComparisonFormat = Literal["table", "markdown", "csv", "json", "junit", "github"]
 
 SCHEMA = 1
 MOST_ANNOTATIONS = 10  # of each level: GitHub shows no more of one step
@@ -45,6 +46,8 @@ def render(report: CheckReport, format: ComparisonFormat) -> str:  # noqa: A002
     """The report in one of the formats, without a newline at the end."""
     if format == "json":
         return json.dumps(report_data(report), indent=2)
+    if format == "csv":
+        return csv_text(report_data(report)["comparisons"]).rstrip("\n")
     if format == "junit":
         return report_junit(report)
     if format == "github":

@@ -10,6 +10,7 @@ from gemmbench.aa import Visible
 from gemmbench.comparison import Comparison, GateVerdict
 from gemmbench.ways import Refusal
 from gemmbench_results.report.escape import markdown_cell, one_line
+from gemmbench_results.report.render import table_text
 from gemmbench_results.report.table import STYLES, Format
 
 NOT_MEASURED = "not measured"
@@ -146,7 +147,7 @@ def measured(one: Comparison) -> bool:
     return one.pairs > 0 and isfinite(one.estimate)
 
 
-def visible_table(layers: Sequence[Visible]) -> str:
+def visible_table(layers: Sequence[Visible], format: Format = "table") -> str:  # noqa: A002
     """What the gate would see on each layer, by seconds of measuring; '' without any."""
     if not layers:
         return ""
@@ -154,14 +155,14 @@ def visible_table(layers: Sequence[Visible]) -> str:
     headers = ["layer", "backend", "spread of pairs", *(f"sees in {b:g} s" for b in budgets)]
     rows = [
         [
-            one_line(one.layer),
-            one_line(one.backend),
+            one.layer,
+            one.backend,
             percent(one.spread, sign=False),
             *(f"≥ {percent(one.by_budget[b], sign=False)}" for b in budgets),
         ]
         for one in layers
     ]
-    return tabulate(rows, headers, disable_numparse=True)
+    return table_text(dict.fromkeys(headers, "left"), rows, format)
 
 
 def percent(effect: float, *, sign: bool = True) -> str:

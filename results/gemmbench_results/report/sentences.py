@@ -46,6 +46,14 @@ def plain_sentences(
     return [sentence for sentence in sentences if sentence]
 
 
+def result_sentences(
+    trials: Sequence[Trial], verdicts: Mapping[str, Sequence[Verdict]]
+) -> list[str]:
+    """What won where, and what could not be ranked; each only if there is something to say."""
+    layers = standings(trials, verdicts)
+    return [sentence for sentence in (_winners(layers), _unranked(layers)) if sentence]
+
+
 def _winners(layers: Layers) -> str:
     """As 'numba im2col is fastest on conv1 and conv2; blas gemm and numba gemm tie on fc6.'."""
     wins: dict[tuple[str, str], list[str]] = {}

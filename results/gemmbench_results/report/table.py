@@ -10,6 +10,7 @@ from typing import Literal
 from tabulate import tabulate
 
 from gemmbench.ranking import is_implausible, may_win
+from gemmbench.roofline import above_roof, roofline
 from gemmbench.space import Config
 from gemmbench.stats import Summary, Verdict
 from gemmbench.trial import Trial, TrialState
@@ -37,6 +38,8 @@ COLUMNS = {
     "time": LEFT,
     "GFLOP/s": RIGHT,
     "% of peak": RIGHT,
+    "FLOP/B": RIGHT,
+    "% of roof": LEFT,
     "speed": RIGHT,
     "error/bound": RIGHT,
     "max/rms error": RIGHT,
@@ -49,6 +52,13 @@ INEXACT_NOTE = "inexact: its largest error is above --max-error or the suite's, 
 BROKEN = (TrialState.WRONG, TrialState.FAILED)
 WITHIN_PROCESS = "~ interval within one process, narrower than the truth: raise --processes"
 IMPLAUSIBLE = "! faster than the machine's measured peak: do not believe it before you know why"
+ABOVE_ROOF = (
+    "> faster than reading its operands and writing its output once allows: at the edge of a cache "
+    "a blocked kernel can be, elsewhere do not believe it"
+)
+NOT_COLD = "not proven cold: its operands were read no faster at once again (as if larger than the "
+NOT_COLD += "caches, or still in one)"
+COLD_ENOUGH = 1.5  # times longer that operands from memory take to read than from a cache
 
 
 def trial_table(
@@ -75,7 +85,7 @@ def trial_table(
         colalign=[COLUMNS[name] for name in columns],
     )
     lines = [line.rstrip() for line in table.splitlines()]
-    notes = list(_footnotes([s for layer in layers.values() for s in layer]))
+    notes = list(footnotes([s for layer in layers.values() for s in layer]))
     return "\n".join([*lines, *([""] if notes else []), *notes])
 
 
@@ -119,9 +129,10 @@ def _rows(layer: Sequence[Standing]) -> Iterator[dict[str, str]]:
             "backend": contender.backend,
             "algorithm": f"{contender.algorithm}{prepared}",
             **_timing(trial, standing.summary),
+            **_roof(trial, position == 0),
             "speed": "" if standing.speed is None else f"{standing.speed:.2f}",
             "error/bound": _error(trial),
-            "max/rms error": _accuracy(trial),
+            "max/rms error": accuracy_text(trial),
             "result": standing.mark or _result(standing),
             "tile sizes": _reason(trial)
             if trial.reason
@@ -147,6 +158,17 @@ def _timing(trial: Trial, summary: Summary | None) -> dict[str, str]:
     }
 
 
+def _roof(trial: Trial, first: bool) -> dict[str, str]:
+    """The layer's intensity in its first row; how much of the roof a row reached, and of which."""
+    found = roofline(trial)
+    share = "" if found is None or found.share is None else digits(100 * found.share, 3)
+    mark = " >" if above_roof(trial) and not is_implausible(trial) else ""
+    return {
+        "FLOP/B": digits(found.intensity, 3) if first and found else "",
+        "% of roof": f"{share} {found.bound}{mark}" if found and share else "",
+    }
+
+
 def _reason(trial: Trial) -> str:
     """The beginning of the reason why a trial is not COMPLETE."""
     reason = " ".join(trial.reason.split())
@@ -167,7 +189,7 @@ def _error(trial: Trial) -> str:
     return f"{share:.2f}" if share < 100 else f"{share:.1e}"
 
 
-def _accuracy(trial: Trial) -> str:
+def accuracy_text(trial: Trial) -> str:
     """'1.4e-05/1.5e-06': the largest error and the rms one, over the rms of the answer."""
     if trial.relative_error is None or trial.rms_error is None:
         return ""
@@ -181,7 +203,8 @@ def _result(standing: Standing) -> str:
     return "" if may_win(standing.trial) else TOO_INEXACT
 
 
-def _footnotes(standing: Sequence[Standing]) -> Iterator[str]:
+def footnotes(standing: Sequence[Standing]) -> Iterator[str]:
+    """What marks in a table mean, where there are any, and who took no part."""
     timed = [(s.trial, s.summary) for s in standing if s.summary is not None]
     if len({trial.contender.weights for trial, _ in timed}) > 1:
         yield SAME_WEIGHTS
@@ -191,6 +214,12 @@ def _footnotes(standing: Sequence[Standing]) -> Iterator[str]:
         yield INEXACT_NOTE
     if any(is_implausible(trial) for trial, _ in timed):
         yield IMPLAUSIBLE
+    if any(above_roof(trial) and not is_implausible(trial) for trial, _ in timed):
+        yield ABOVE_ROOF
+    warm = [t for t, _ in timed if t.cold_ratio is not None and t.cold_ratio < COLD_ENOUGH]
+    if warm:
+        names = dict.fromkeys(f"{t.contender.label()} on {t.layer}" for t in warm)
+        yield f"{NOT_COLD}: {', '.join(names)}"
     for trial in (s.trial for s in standing if s.trial.state in BROKEN):
         reason = " ".join(trial.reason.split())
         yield f"{trial.state}: {trial.contender.backend} on {trial.layer}: {reason}"

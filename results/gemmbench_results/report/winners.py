@@ -10,6 +10,7 @@ from gemmbench.machine import Machine, machine_to_data
 from gemmbench.problem import problem_to_data
 from gemmbench.stats import summarize
 from gemmbench.trial import Trial
+from gemmbench_results.report.render import LEFT, TextFormat, prose, table_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,24 +25,22 @@ class Winner:
     stale: bool = False  # the kernel's source or its library changed since
 
 
-def winners_table(winners: Sequence[Winner]) -> str:
+def winners_table(winners: Sequence[Winner], format: TextFormat = "table") -> str:  # noqa: A002
     """One line a layer."""
-    from tabulate import tabulate
-
     cells = [
         [
             winner.layer,
             winner.trial.contender.label(),
             f"{1e3 * summarize(winner.trial.measurement).median:.4g}",
             winner.verdict + (", stale" if winner.stale else ""),
-            winner.run,
+            str(winner.run),
             _config(winner.trial.contender.config),
         ]
         for winner in winners
     ]
     headers = ["layer", "contender", "ms", "result", "run", "config"]
-    table = tabulate(cells, headers=headers, tablefmt="simple", disable_numparse=True)
-    return "\n\n".join([table, *_unraced(winners)])
+    table = table_text(dict.fromkeys(headers, LEFT), cells, format)
+    return "\n\n".join([table, *(prose(line, format) for line in _unraced(winners))])
 
 
 def winners_data(winners: Sequence[Winner], machine: Machine) -> dict[str, Any]:
