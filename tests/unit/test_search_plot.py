@@ -5,7 +5,8 @@ import pytest
 from gemmbench.measurement import Measurement, Sample
 from gemmbench.problem import Gemm
 from gemmbench.trial import Contender, Trial, TrialState
-from gemmbench_results.report.plot import search_page, telling_axes
+from gemmbench_results.report.plot import search_page
+from gemmbench_results.report.web.searches import telling_axes
 
 
 def trial(mr: int, nv: int, ms: float | None) -> Trial:

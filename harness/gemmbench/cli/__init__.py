@@ -23,6 +23,7 @@ COMMANDS = {  # name: (module, attribute, help line, shown without importing the
     "network": ("network", "network", "Time a forward pass, each layer by the best known way."),
     "best": ("best", "best", "Print the stored winners, also as JSON, YAML or a C header."),
     "compare": ("compare", "compare", "Compare the algorithms of convolutions; map who wins."),
+    "report": ("report", "report", "Write what is stored about a suite as a page with charts."),
     "check": ("check", "check", "Fail if the head of two versions got slower than the base."),
     "aa": ("aa", "aa", "Try the gate of check on identical code: its false alarms here."),
     "machine": ("machine", "machine", "Print the machine, its FLOP peak and memory bandwidth."),

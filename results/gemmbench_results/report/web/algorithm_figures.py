@@ -1,0 +1,209 @@
+"""Figures of algorithms and their stages. Every text a user could have written passes `label`."""
+
+from collections.abc import Sequence
+from math import log10
+from typing import Any
+
+from gemmbench_results.report.table import seconds_text
+from gemmbench_results.report.web.algorithms import Cell, Ratios, Staged
+from gemmbench_results.report.web.chart import (
+    HEAT,
+    PALETTE,
+    Figure,
+    cells,
+    downwards,
+    fill,
+    from_zero,
+    hover,
+    label,
+    layout,
+    rows_height,
+)
+
+SLOWEST_SHADE = 16.0  # times the fastest; whatever is slower looks no different
+
+
+def ratios_figure(found: Ratios) -> Figure:
+    """Layers down, contenders across, the time over the fastest in each cell."""
+    return {
+        "data": [
+            {
+                "type": "heatmap",
+                "x": [label(name) for name in found.contenders],
+                "y": [label(name) for name in found.layers],
+                "z": [[_shade(ratio) for ratio in row] for row in found.ratios],
+                "text": [[ratio_text(ratio) for ratio in row] for row in found.ratios],
+                "texttemplate": "%{text}",
+                "hovertext": [
+                    [
+                        ""
+                        if ratio is None or seconds is None
+                        else hover(
+                            f"{layer}: {name}",
+                            f"{seconds_text(seconds)}, {ratio_text(ratio)} the fastest",
+                        )
+                        for name, ratio, seconds in zip(
+                            found.contenders, found.ratios[row], found.seconds[row], strict=True
+                        )
+                    ]
+                    for row, layer in enumerate(found.layers)
+                ],
+                "hoverinfo": "text",
+                "colorscale": HEAT,
+                "reversescale": True,
+                "zmin": 0,
+                "zmax": log10(SLOWEST_SHADE),
+                "xgap": 2,
+                "ygap": 2,
+                "showscale": False,
+            }
+        ],
+        "layout": {
+            **layout(150 + 34 * len(found.layers)),
+            "xaxis": {
+                **cells([label(n) for n in found.contenders]),
+                "side": "top",
+                "tickangle": -30,
+            },
+            "yaxis": {**cells([label(n) for n in found.layers]), "autorange": "reversed"},
+        },
+    }
+
+
+def kernel_figure(found: Sequence[Cell]) -> Figure:
+    """Kernel sizes down, strides across; the name in a cell is the fastest algorithm's."""
+    strides = sorted({cell.stride for cell in found})
+    kernels = sorted({cell.kernel for cell in found})
+    names = sorted({cell.algorithm for cell in found})
+    at = {(cell.kernel, cell.stride): cell for cell in found}
+    table = [[at.get((kernel, stride)) for stride in strides] for kernel in kernels]
+    steps = len(names)
+    scale = [
+        [edge / steps, PALETTE[number % 8]]
+        for number in range(steps)
+        for edge in (number, number + 1)
+    ]
+    return {
+        "data": [
+            {
+                "type": "heatmap",
+                "x": [pair_text(stride) for stride in strides],
+                "y": [pair_text(kernel) for kernel in kernels],
+                "z": [
+                    [names.index(c.algorithm) + 0.5 if c else None for c in row] for row in table
+                ],
+                "text": [[_cell_text(cell) for cell in row] for row in table],
+                "texttemplate": "%{text}",
+                "hovertext": [[_cell_hover(cell) for cell in row] for row in table],
+                "hoverinfo": "text",
+                "colorscale": scale,
+                "zmin": 0,
+                "zmax": steps,
+                "showscale": False,
+                "xgap": 2,
+                "ygap": 2,
+            }
+        ],
+        "layout": {
+            **layout(130 + 44 * len(kernels)),
+            "xaxis": cells([pair_text(s) for s in strides], title="stride"),
+            "yaxis": cells([pair_text(k) for k in kernels], title="kernel"),
+        },
+    }
+
+
+def stages_figure(contenders: Sequence[Staged], names: Sequence[str]) -> Figure:
+    """One horizontal bar a contender, a segment a stage; a diamond is the whole call.
+
+    `names` are the stages of all figures of the chart, so that a stage looks alike in each.
+    """
+    rows = [label(one.contender) for one in contenders]
+    used = [
+        name for name in names if any(name == stage for c in contenders for stage, _ in c.stages)
+    ]
+    data: list[dict[str, Any]] = [
+        {
+            "type": "bar",
+            "orientation": "h",
+            "name": label(name),
+            "y": rows,
+            "x": [1e3 * dict(one.stages).get(name, 0.0) for one in contenders],
+            "text": [label(name) if name in dict(one.stages) else "" for one in contenders],
+            "textposition": "inside",
+            "insidetextanchor": "middle",
+            "textangle": 0,
+            "hovertext": [
+                hover(one.contender, f"{name}: {seconds_text(dict(one.stages)[name])}")
+                if dict(one.stages).get(name)
+                else ""
+                for one in contenders
+            ],
+            "hoverinfo": "text",
+            "marker": fill(names.index(name)),
+        }
+        for name in used
+    ]
+    data.append(
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "whole call",
+            "y": rows,
+            "x": [1e3 * one.seconds for one in contenders],
+            "hovertext": [
+                hover(one.contender, f"whole call: {seconds_text(one.seconds)}")
+                for one in contenders
+            ],
+            "hoverinfo": "text",
+            "marker": {
+                "symbol": "diamond-open",
+                "size": 11,
+                "color": "var(--ink)",
+                "line": {"width": 2, "color": "var(--ink)"},
+            },
+        }
+    )
+    return {
+        "data": data,
+        "layout": {
+            **layout(rows_height(len(rows)) + 30),
+            "barmode": "stack",
+            "bargap": 0.25,
+            "uniformtext": {"mode": "hide", "minsize": 10},
+            "xaxis": from_zero("milliseconds a call"),
+            "yaxis": downwards(rows),
+        },
+    }
+
+
+def ratio_text(ratio: float | None) -> str:
+    """'1', '1.03', '12'; '' where there is none."""
+    if ratio is None:
+        return ""
+    return "1" if ratio == 1 else f"{ratio:.2f}" if ratio < 9.995 else f"{ratio:.0f}"
+
+
+def pair_text(pair: tuple[int, int]) -> str:
+    """'3×3'."""
+    return f"{pair[0]}×{pair[1]}"
+
+
+def _shade(ratio: float | None) -> float | None:
+    return None if ratio is None else log10(min(ratio, SLOWEST_SHADE))
+
+
+def _cell_text(cell: Cell | None) -> str:
+    if cell is None:
+        return ""
+    share = f"<br>{cell.wins} of {cell.races}" if cell.races > 1 else ""
+    return f"{label(cell.algorithm)}{share}"
+
+
+def _cell_hover(cell: Cell | None) -> str:
+    if cell is None:
+        return ""
+    return hover(
+        f"kernel {pair_text(cell.kernel)}, stride {pair_text(cell.stride)}",
+        f"{cell.algorithm} is fastest in {cell.wins} of {cell.races} races, surely in {cell.sure}",
+        f"the next algorithm takes {cell.ratio:.2f} times as long in the median",
+    )

@@ -1,0 +1,164 @@
+"""Which runs and trials of a database a report is about.
+
+A report tells of one run. What that run lacks (stages, searches, other kernels and strides) is
+taken from runs that are comparable with it: the same machine, software and protocol.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+
+from gemmbench.errors import GemmbenchError, did_you_mean
+from gemmbench.problem import Problem
+from gemmbench.trial import Trial
+from gemmbench_results import schema
+from gemmbench_results.fingerprint import fingerprint
+from gemmbench_results.history import Group, read_history
+from gemmbench_results.store import Run, Store
+
+SWEEP = "--sweep"  # of `compare`: its layers are points of a grid and not a network's
+MOST_RUNS = 20  # comparable runs that are read besides the one reported, the newest
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Trials of one run."""
+
+    run: int
+    trials: tuple[Trial, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a report tells of; `stages` and `searches` without trials if no comparable run has any.
+
+    `races` are the newest race of each problem, of any suite, in comparable runs.
+    """
+
+    suite: str
+    run: Run
+    trials: tuple[Trial, ...]  # of that suite in that run, races and searches
+    stages: Source
+    searches: Source
+    races: tuple[tuple[Trial, ...], ...]
+    history: tuple[Group, ...]
+
+
+def gather(store: Store, suite: str | None = None, number: int | None = None) -> Evidence:
+    """The evidence on `suite` in run `number`.
+
+    Without a number, the newest of the runs that raced the most layers of the suite, sweeps only
+    where there is nothing else; without a suite, that of the newest race. Raises GemmbenchError
+    where there is no such race.
+    """
+    name, chosen = _chosen(_raced(store, suite, number), store, suite, number)
+    run = store.run(chosen)
+    sources = [Source(n, tuple(store.trials(n))) for n in [chosen, *_comparable(store, run)]]
+    same = [
+        Source(one.run, tuple(trial for trial in one.trials if trial.suite == name))
+        for one in sources
+    ]
+    return Evidence(
+        suite=name,
+        run=run,
+        trials=same[0].trials,
+        stages=_first(same, lambda trial: trial.purpose == "race" and bool(trial.stages)),
+        searches=_first(same, lambda trial: trial.purpose == "tune"),
+        races=_races(sources),
+        history=_history(store, name),
+    )
+
+
+Rank = tuple[bool, int, int]  # no sweep, layers raced, run: the largest is reported
+Raced = dict[tuple[int, str], Rank]  # by run and suite
+
+
+def _raced(store: Store, suite: str | None, number: int | None) -> Raced:
+    own = schema.trial.c
+    query = (
+        select(
+            own.run_id,
+            own.suite,
+            schema.run.c.command,
+            func.count(own.layer.distinct()).label("layers"),
+        )
+        .join_from(schema.trial, schema.run)
+        .where(own.purpose == "race")
+        .group_by(own.run_id, own.suite, schema.run.c.command)
+        .order_by(own.run_id, own.suite)
+    )
+    return {
+        (row["run_id"], row["suite"]): (
+            SWEEP not in row["command"],
+            row["layers"],
+            row["run_id"],
+        )
+        for row in store.read(query)
+        if suite in (None, row["suite"]) and number in (None, row["run_id"])
+    }
+
+
+def _chosen(raced: Raced, store: Store, suite: str | None, number: int | None) -> tuple[str, int]:
+    """The suite and the run. Raises GemmbenchError where nothing, or too much, fits."""
+    if not raced:
+        raise GemmbenchError(f"{store.name}: {_nothing(store, suite, number)}")
+    newest = max(run for run, _ in raced)
+    names = [name for run, name in raced if run == newest] if suite is None else [suite]
+    if len(names) > 1:
+        raise GemmbenchError(
+            f"run {newest}: holds the suites {', '.join(names)}. Name one: gemmbench report SUITE."
+        )
+    return names[0], max(rank for (_, name), rank in raced.items() if name == names[0])[-1]
+
+
+def _nothing(store: Store, suite: str | None, number: int | None) -> str:
+    if number is not None:
+        store.run(number)  # raises where there is no such run
+        what = "no race" if suite is None else f"no race of {suite!r}"
+        return f"run {number} holds {what}. Leave --run out for the newest."
+    stored = sorted({name for _, name in _raced(store, None, None)})
+    if suite is None or not stored:
+        return "holds no race yet. Run 'gemmbench run SUITE' first."
+    return f"suite: no stored race has {suite!r}.{did_you_mean(suite, stored)}"
+
+
+def _comparable(store: Store, run: Run) -> list[int]:
+    """The newest runs whose times may be compared with those of `run`, the newest first."""
+    key = fingerprint(run.machine, run.software, run.protocol)
+    same = [
+        one.number
+        for one in store.runs()
+        if one.number != run.number and fingerprint(one.machine, one.software, one.protocol) == key
+    ]
+    return same[: -MOST_RUNS - 1 : -1]
+
+
+def _first(sources: Sequence[Source], has: Callable[[Trial], bool]) -> Source:
+    """The trials of the first source that have what is asked for."""
+    for source in sources:
+        found = tuple(trial for trial in source.trials if has(trial))
+        if found:
+            return Source(source.run, found)
+    return Source(sources[0].run, ())
+
+
+def _races(sources: Iterable[Source]) -> tuple[tuple[Trial, ...], ...]:
+    """One race of each problem: the first met, for the sources have the newest first."""
+    found: dict[Problem, tuple[Trial, ...]] = {}
+    for source in sources:
+        layers: dict[tuple[Problem, str, str], list[Trial]] = {}
+        for trial in source.trials:
+            if trial.purpose == "race":
+                layers.setdefault((trial.problem, trial.suite, trial.layer), []).append(trial)
+        for (problem, _, _), race in layers.items():
+            found.setdefault(problem, tuple(race))
+    return tuple(found.values())
+
+
+def _history(store: Store, suite: str) -> tuple[Group, ...]:
+    """The history of the suite; none where its races lack what times are divided by."""
+    try:
+        return tuple(read_history(store, suite=suite))
+    except GemmbenchError:
+        return ()

@@ -1,0 +1,114 @@
+// Draws the charts, and sorts and filters the table of trials. It asks nobody for anything.
+"use strict";
+
+const root = document.documentElement;
+const figures = JSON.parse(document.getElementById("figures").textContent);
+const places = [...document.querySelectorAll("[data-chart]")];
+const chosen = {};
+
+// Plotly is in this page deflated; as a script element it is covered by the page's policy.
+async function loadPlotly() {
+  const packed = atob(document.getElementById("plotly").textContent.trim());
+  const bytes = Uint8Array.from(packed, (character) => character.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const script = document.createElement("script");
+  script.textContent = await new Response(stream).text();
+  document.head.append(script);
+}
+
+// A copy of a figure in which "var(--name)" under any key is the colour it is now.
+function coloured(value, style) {
+  if (Array.isArray(value)) return value.map((item) => coloured(item, style));
+  if (value && typeof value === "object") {
+    return Object.fromEntries(
+      Object.entries(value).map(([key, item]) => [key, coloured(item, style)]));
+  }
+  const name = typeof value === "string" && /^var\((--[a-z0-9]+)\)$/.exec(value);
+  return name ? style.getPropertyValue(name[1]).trim() : value;
+}
+
+async function draw(place) {
+  const key = place.dataset.chart;
+  const figure = coloured(figures[key][chosen[key] || 0], getComputedStyle(root));
+  await Plotly.react(place, figure.data, figure.layout,
+    { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] });
+  place.dataset.drawn = "";
+}
+
+async function drawAll() {
+  for (const place of places) await draw(place);
+}
+
+function choose(event) {
+  const key = event.target.dataset.for;
+  chosen[key] = event.target.selectedIndex;
+  draw(places.find((place) => place.dataset.chart === key));
+}
+
+async function startCharts() {
+  try {
+    await loadPlotly();
+    await drawAll();
+  } catch (error) {
+    for (const place of places) {
+      if ("drawn" in place.dataset) continue;
+      place.classList.add("failed");
+      place.textContent = `Not drawn (${error.message}). The figures are in the table below.`;
+    }
+    return;
+  }
+  document.querySelectorAll("select[data-for]").forEach((one) => (one.onchange = choose));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+  addEventListener("beforeprint", () => { root.dataset.print = ""; drawAll(); });
+  addEventListener("afterprint", () => { delete root.dataset.print; drawAll(); });
+}
+
+function startTable() {
+  const body = document.querySelector("#all tbody");
+  const heads = [...document.querySelectorAll("#all th")];
+  const [filter, purpose, shown] = ["filter", "purpose", "shown"].map(
+    (id) => document.getElementById(id));
+  const rows = [...body.rows].map((row) => ({ row, text: row.textContent.toLowerCase() }));
+
+  function select() {
+    const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let count = 0;
+    for (const { row, text } of rows) {
+      const fits = (!purpose.value || row.dataset.purpose === purpose.value)
+        && words.every((word) => text.includes(word));
+      row.hidden = !fits;
+      count += fits;
+    }
+    shown.textContent = `${count} of ${rows.length} trials`;
+  }
+
+  function sort(index) {
+    const up = heads[index].getAttribute("aria-sort") !== "ascending";
+    heads.forEach((head) => head.removeAttribute("aria-sort"));
+    heads[index].setAttribute("aria-sort", up ? "ascending" : "descending");
+    const numeric = heads[index].classList.contains("number");
+    const key = ({ row }) => {
+      const cell = row.cells[index];
+      if (!numeric) return cell.textContent;
+      return "key" in cell.dataset ? Number(cell.dataset.key) : null;
+    };
+    const sign = up ? 1 : -1;
+    const compare = (a, b) => {
+      const [first, second] = [key(a), key(b)];
+      const [none, noneToo] = [first, second].map((one) => one === null || one === "");
+      if (none || noneToo) return none - noneToo;  // what has none is last either way
+      if (numeric) return sign * (first - second);
+      return sign * first.localeCompare(second, undefined, { numeric: true });
+    };
+    body.append(...[...rows].sort(compare).map(({ row }) => row));
+  }
+
+  heads.forEach((head, index) => (head.querySelector("button").onclick = () => sort(index)));
+  filter.oninput = select;
+  purpose.onchange = select;
+  if ([...purpose.options].some((one) => one.value === "race")) purpose.value = "race";
+  select();
+}
+
+startTable();
+startCharts();

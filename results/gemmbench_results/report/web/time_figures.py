@@ -1,0 +1,235 @@
+"""Figures of times and rates. Every text that a user could have written passes `label`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from gemmbench_results.report.table import digits, seconds_text
+from gemmbench_results.report.web.chart import (
+    Figure,
+    categories,
+    downwards,
+    fill,
+    from_zero,
+    hover,
+    label,
+    layout,
+    logarithmic,
+    rows_height,
+    stroke,
+)
+from gemmbench_results.report.web.speeds import Bar, Rate, bandwidths, typical_peak
+
+LAYERS_SHOWN = 24  # of a stacked bar; the quickest of more are drawn together
+OTHERS = "other layers"
+PLACES = ("top center", "bottom center", "top right", "bottom left")  # layers in turn, to be apart
+
+
+def network_figure(bars: Sequence[Bar], *, shares: bool = False) -> Figure:
+    """One horizontal bar a lane, a segment a layer: milliseconds, or per cent of the bar."""
+    order = list(dict.fromkeys(s.layer for bar in bars for s in bar.segments))
+    longest = {
+        name: max(s.seconds for bar in bars for s in bar.segments if s.layer == name)
+        for name in order
+    }
+    shown = set(sorted(order, key=lambda name: -longest[name])[:LAYERS_SHOWN])
+    data = [
+        _segments(label(name), [name], bars, number)
+        for number, name in enumerate(name for name in order if name in shown)
+    ]
+    others = [name for name in order if name not in shown]
+    if others:
+        data.append(_segments(OTHERS, others, bars, len(shown)))
+    return {
+        "data": data,
+        "layout": {
+            **layout(rows_height(len(bars)) + 40),
+            "barmode": "stack",
+            "bargap": 0.28,
+            "uniformtext": {"mode": "hide", "minsize": 11},
+            "xaxis": from_zero(
+                "per cent of the bar" if shares else "milliseconds, all layers one after another"
+            ),
+            "barnorm": "percent" if shares else "",
+            "yaxis": downwards([label(bar_name(bar)) for bar in bars]),
+        },
+    }
+
+
+def bar_name(bar: Bar) -> str:
+    """'numba', and 'fft (5 of 8 layers)' where it lacks some."""
+    total = len(bar.segments) + len(bar.missing)
+    part = f" ({len(bar.segments)} of {total} layers)" if bar.missing else ""
+    return f"{bar.lane}{part}"
+
+
+def rates_figure(rates: Sequence[Rate]) -> Figure:
+    """Bars of GFLOP/s by layer and lane; a line across each layer's bars is the peak."""
+    layers = list(dict.fromkeys(rate.layer for rate in rates))
+    names = list(dict.fromkeys(rate.lane for rate in rates))
+    data: list[dict[str, Any]] = [
+        {
+            "type": "bar",
+            "name": label(name),
+            "x": [label(rate.layer) for rate in rates if rate.lane == name],
+            "y": [rate.gflops for rate in rates if rate.lane == name],
+            "hovertext": [_rate_text(rate) for rate in rates if rate.lane == name],
+            "hoverinfo": "text",
+            "marker": fill(number),
+        }
+        for number, name in enumerate(names)
+    ]
+    peaks = {rate.layer: rate.peak_gflops for rate in rates if rate.peak_gflops}
+    if peaks:
+        data.append(
+            {
+                "type": "scatter",
+                "name": "peak",
+                "mode": "markers",
+                "x": [label(layer) for layer in peaks],
+                "y": list(peaks.values()),
+                "hovertext": [
+                    f"peak beside it: {digits(peak, 3)} GFLOP/s" for peak in peaks.values()
+                ],
+                "hoverinfo": "text",
+                "marker": _dash(max(16, min(90, 620 // len(layers)))),
+            }
+        )
+    return {
+        "data": data,
+        "layout": {
+            **layout(420),
+            "barmode": "group",
+            "bargap": 0.22,
+            "xaxis": categories([label(layer) for layer in layers]),
+            "yaxis": from_zero("GFLOP/s"),
+        },
+    }
+
+
+def roofline_figure(rates: Sequence[Rate]) -> Figure:
+    """A point a layer and lane under the roofs, both axes logarithmic; a dash is a layer's own."""
+    names = list(dict.fromkeys(rate.lane for rate in rates))
+    data: list[dict[str, Any]] = [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": label(name),
+            "x": [rate.intensity for rate in rates if rate.lane == name],
+            "y": [rate.gflops for rate in rates if rate.lane == name],
+            "hovertext": [_rate_text(rate) for rate in rates if rate.lane == name],
+            "hoverinfo": "text",
+            "marker": {**stroke(number)["marker"], "size": 11},
+        }
+        for number, name in enumerate(names)
+    ]
+    known = [rate for rate in rates if rate.attainable_gflops]
+    own = {rate.layer: rate for rate in sorted(known, key=lambda rate: rate.intensity)}
+    if own:
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers+text",
+                "name": "the layer's own roof",
+                "x": [rate.intensity for rate in own.values()],
+                "y": [rate.attainable_gflops for rate in own.values()],
+                "text": [label(layer, 16) for layer in own],
+                "textposition": [PLACES[number % len(PLACES)] for number in range(len(own))],
+                "hovertext": [_roof_text(rate) for rate in own.values()],
+                "hoverinfo": "text",
+                "marker": _dash(22),
+            }
+        )
+    return {
+        "data": [*_roofs(rates), *data],
+        "layout": {
+            **layout(500),
+            "xaxis": logarithmic("FLOP a byte, every operand moved once"),
+            "yaxis": logarithmic("GFLOP/s"),
+        },
+    }
+
+
+def _segments(name: str, layers: Sequence[str], bars: Sequence[Bar], number: int) -> dict[str, Any]:
+    own = [[s for s in bar.segments if s.layer in layers] for bar in bars]
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "name": name,
+        "y": [label(bar_name(bar)) for bar in bars],
+        "x": [1e3 * sum(s.seconds for s in found) for found in own],
+        "text": [name if found else "" for found in own],
+        "textposition": "inside",
+        "insidetextanchor": "middle",
+        "textangle": 0,
+        "hovertext": [
+            hover(
+                f"{bar.lane}",
+                *(
+                    f"{s.layer}: {seconds_text(s.seconds)} ({100 * s.seconds / bar.seconds:.1f} %)"
+                    f" by {s.contender}{f', {s.count} times' if s.count > 1 else ''}"
+                    for s in found
+                ),
+            )
+            for bar, found in zip(bars, own, strict=True)
+        ],
+        "hoverinfo": "text",
+        "marker": fill(number, patterned=False),
+    }
+
+
+def _rate_text(rate: Rate) -> str:
+    peak = f" = {100 * rate.gflops / rate.peak_gflops:.0f} % of peak" if rate.peak_gflops else ""
+    return hover(
+        f"{rate.layer}: {rate.contender}",
+        f"{seconds_text(rate.seconds)}, {digits(rate.gflops, 3)} GFLOP/s{peak}",
+        f"{digits(rate.intensity, 3)} FLOP a byte",
+    )
+
+
+def _roof_text(rate: Rate) -> str:
+    return hover(
+        f"{rate.layer}: at most {digits(rate.attainable_gflops or 0, 3)} GFLOP/s",
+        f"peak {digits(rate.peak_gflops or 0, 3)} GFLOP/s; its bytes at "
+        f"{digits(rate.peak_gbytes or 0, 3)} GB/s",
+    )
+
+
+def _roofs(rates: Sequence[Rate]) -> list[dict[str, Any]]:
+    """The lines of the peak, and of the slowest and the fastest memory that was read."""
+    peak, speeds = typical_peak(rates), bandwidths(rates)
+    low = min(rate.intensity for rate in rates) / 2
+    high = max(rate.intensity for rate in rates) * 2
+    roofs = []
+    if peak:
+        start = max(low, min(high, peak / speeds[-1])) if speeds else low
+        text = f"peak {digits(peak, 3)} GFLOP/s"
+        roofs.append(_roof("peak", [start, high], [peak, peak], ["", text], "solid"))
+    for number, speed in enumerate(speeds):
+        end = min(high, peak / speed) if peak else high
+        ends = [min(low, end / 2), end]
+        name = "memory" if number == 0 else "cache"
+        text = f"{digits(speed, 3)} GB/s"
+        rates_ = [speed * x for x in ends]
+        roofs.append(_roof(f"reading {name}", ends, rates_, [text, ""], ("dash", "dot")[number]))
+    return roofs
+
+
+def _roof(name: str, x: list[float], y: list[float], texts: list[str], dash: str) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines+text",
+        "name": name,
+        "x": x,
+        "y": y,
+        "text": texts,
+        "textposition": "bottom right" if texts[0] else "bottom left",
+        "hovertext": [f"{name}: {texts[0] or texts[1]}"] * 2,
+        "hoverinfo": "text",
+        "line": {"color": "var(--ink)", "width": 2, "dash": dash},
+    }
+
+
+def _dash(size: int) -> dict[str, Any]:
+    """The marker of a roof: a short line across."""
+    line = {"width": 2, "color": "var(--ink)"}
+    return {"symbol": "line-ew-open", "size": size, "color": "var(--ink)", "line": line}

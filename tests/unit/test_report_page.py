@@ -1,0 +1,163 @@
+"""The report as a file: what it holds, what it escapes, and that it loads nothing."""
+
+import json
+import re
+from base64 import b64decode, b64encode
+from gzip import decompress
+from hashlib import sha256
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from example_trials import CONV1, blas, trial
+
+from gemmbench_results.report.web.chart import Chart, label
+from gemmbench_results.report.web.charts import algorithm_charts, run_charts
+from gemmbench_results.report.web.evidence import Evidence, gather
+from gemmbench_results.report.web.page import json_text, plotly_source, report_page
+from gemmbench_results.report.web.search_charts import history_chart, search_charts
+from gemmbench_results.store import open_store
+from report_example import HOSTILE, fill, full_trials
+
+LIBRARY = "window.Plotly = {};"
+KEYS = ["network", "rates", "roofline", "algorithms", "kernels", "stages", "curves", "tiles",
+        "history"]  # fmt: skip
+
+
+@pytest.fixture
+def evidence(tmp_path: Path) -> Evidence:
+    with open_store(tmp_path / "results.db") as store:
+        fill(store, full_trials(), runs=3)
+        return gather(store)
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Evidence:
+    """A run in which one contender was timed once, and nothing else."""
+    with open_store(tmp_path / "bare.db") as store:
+        fill(store, [trial("conv1", CONV1, blas("im2col"), 0.01, peak_flops=None, peak_bytes=None)])
+        return gather(store)
+
+
+def charts(evidence: Evidence) -> list[Chart]:
+    return [
+        *run_charts(evidence, {}),
+        *algorithm_charts(evidence),
+        *search_charts(evidence),
+        history_chart(evidence),
+    ]
+
+
+class Elements(HTMLParser):
+    """Start tags with their attributes, and the text outside of scripts and styles."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._inside = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._inside = tag
+
+    def handle_data(self, data: str) -> None:
+        if self._inside not in ("script", "style"):
+            self.text += data
+
+
+def test_every_chart_of_a_full_database_has_something_to_draw(evidence: Evidence) -> None:
+    found = charts(evidence)
+    assert [chart.key for chart in found] == KEYS
+    assert all(chart.views and chart.rows for chart in found)
+    assert all(len(row) == len(chart.columns) for chart in found for row in chart.rows)
+
+
+def test_plotly_knows_every_property_of_every_figure(evidence: Evidence) -> None:
+    graph_objects = pytest.importorskip("plotly.graph_objects", reason="needs the extra plot")
+    for chart in charts(evidence):
+        for view in chart.views:
+            resolved = re.sub(r"var\(--[a-z0-9]+\)", "#123456", json.dumps(view.figure))
+            graph_objects.Figure(json.loads(resolved))  # raises for what it does not know
+
+
+def test_a_chart_without_data_says_so_and_draws_no_box(bare: Evidence) -> None:
+    empty = {chart.key: chart.caption for chart in charts(bare) if not chart.views}
+    assert set(empty) == {"algorithms", "kernels", "stages", "curves", "tiles", "history"}
+    assert all(re.match(r"(No|Nothing) ", text) for text in empty.values())
+    page = report_page(bare, {}, "bare.db", LIBRARY)
+    drawn = [attrs for tag, attrs in Elements(page).tags if attrs.get("class") == "chart"]
+    assert [attrs["data-chart"] for attrs in drawn] == ["network", "rates", "roofline"]
+    assert "made without a peak" in page
+    assert "made without a bandwidth" in page
+
+
+def test_text_from_suites_and_backends_is_text_everywhere(evidence: Evidence) -> None:
+    page = report_page(evidence, {}, "results.db", LIBRARY)
+    found = Elements(page)
+    assert HOSTILE in found.text
+    assert "<u>lib</u>" in found.text
+    assert "a note with <b>markup</b>" in found.text
+    assert [tag for tag, _ in found.tags if tag in ("b", "i", "u")] == []
+    assert [tag for tag, _ in found.tags].count("script") == 3
+    assert "alert(1)</script>" not in page
+
+
+def test_labels_show_markup_instead_of_obeying_it() -> None:
+    assert label("<a href='x'>l</a>") == "&lt;a href='x'&gt;l&lt;/a&gt;"
+    assert label("a&lt;b\nc") == "a&amp;lt;b c"
+    assert label("x" * 99).endswith("x…")
+    assert len(label("x" * 99)) == 44
+
+
+def test_no_label_of_any_figure_holds_markup_of_a_user(evidence: Evidence) -> None:
+    text = json.dumps([[dict(view.figure) for view in chart.views] for chart in charts(evidence)])
+    assert "&lt;script&gt;" in text
+    assert set(re.findall(r"</?[a-z]+", text)) == {"<br"}
+
+
+def test_json_in_a_script_cannot_end_it_and_must_be_finite() -> None:
+    text = json_text({"name": "</script><!-- & \u2028"})
+    assert not set("<>&\u2028") & set(text)
+    assert json.loads(text) == {"name": "</script><!-- & \u2028"}
+    with pytest.raises(ValueError, match="JSON compliant"):
+        json_text([float("nan")])
+
+
+def test_the_policy_allows_the_two_scripts_by_hash_and_nothing_from_anywhere(
+    evidence: Evidence,
+) -> None:
+    page = report_page(evidence, {}, "results.db", LIBRARY)
+    policy = next(
+        str(attrs["content"])
+        for _, attrs in Elements(page).tags
+        if attrs.get("http-equiv") == "Content-Security-Policy"
+    )
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    own = page.rpartition("<script>")[2].partition("</script>")[0]
+    hashes = [
+        f"'sha256-{b64encode(sha256(one.encode()).digest()).decode()}'" for one in (own, LIBRARY)
+    ]
+    assert rules["script-src"].split() == hashes
+    assert rules["default-src"] == "'none'"
+    assert not re.search(r"(src|href)\s*=\s*['\"]?(https?:)?//", page)
+
+
+def test_the_library_is_in_the_page_and_the_same_database_gives_the_same_page(
+    evidence: Evidence,
+) -> None:
+    page = report_page(evidence, {}, "results.db", LIBRARY)
+    packed = page.partition('id="plotly">')[2].partition("</script>")[0]
+    assert decompress(b64decode(packed)).decode() == LIBRARY
+    assert report_page(evidence, {}, "results.db", LIBRARY) == page
+
+
+def test_a_report_is_under_six_megabytes_with_thousands_of_configs(evidence: Evidence) -> None:
+    pytest.importorskip("plotly", reason="needs the extra plot")
+    many = Evidence(
+        evidence.suite, evidence.run, evidence.trials * 250, evidence.stages, evidence.searches,
+        evidence.races, evidence.history,
+    )  # fmt: skip
+    page = report_page(many, {}, "results.db", plotly_source())
+    assert len(page.encode()) < 6e6
