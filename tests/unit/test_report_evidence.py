@@ -86,6 +86,13 @@ def test_stages_and_searches_come_from_a_comparable_run_where_this_one_has_none(
     assert (found.searches.run, len(found.searches.trials)) == (earlier, 6)
 
 
+def test_who_tells_no_stages_stays_beside_those_who_do(store: Store) -> None:
+    stored(
+        store, [replace(CONV1_RACE, stages={"im2col": 0.01}), trial("conv1", CONV1, numba("x"), 1)]
+    )
+    assert len(gather(store).stages.trials) == 2
+
+
 def test_nothing_is_taken_from_a_run_that_cannot_be_compared(store: Store) -> None:
     stored(store, [replace(CONV1_RACE, stages={"im2col": 0.01})], threads=1)
     stored(store, [CONV1_RACE, FC6_RACE])

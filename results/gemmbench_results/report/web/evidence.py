@@ -63,8 +63,8 @@ def gather(store: Store, suite: str | None = None, number: int | None = None) ->
         suite=name,
         run=run,
         trials=same[0].trials,
-        stages=_first(same, lambda trial: trial.purpose == "race" and bool(trial.stages)),
-        searches=_first(same, lambda trial: trial.purpose == "tune"),
+        stages=_first(same, "race", lambda trial: bool(trial.stages)),
+        searches=_first(same, "tune", lambda _: True),
         races=_races(sources),
         history=_history(store, name),
     )
@@ -134,11 +134,11 @@ def _comparable(store: Store, run: Run) -> list[int]:
     return same[: -MOST_RUNS - 1 : -1]
 
 
-def _first(sources: Sequence[Source], has: Callable[[Trial], bool]) -> Source:
-    """The trials of the first source that have what is asked for."""
+def _first(sources: Sequence[Source], purpose: str, has: Callable[[Trial], bool]) -> Source:
+    """The trials of a purpose of the first source in which one of them has what is asked for."""
     for source in sources:
-        found = tuple(trial for trial in source.trials if has(trial))
-        if found:
+        found = tuple(trial for trial in source.trials if trial.purpose == purpose)
+        if any(has(trial) for trial in found):
             return Source(source.run, found)
     return Source(sources[0].run, ())
 

@@ -52,7 +52,7 @@ def _number(value: float | None, text: str) -> Cell:
 
 
 def _time(_: Trial, summary: Summary | None) -> Cell:
-    return _number(summary and summary.median, time_text(summary) if summary else "")
+    return _number(summary.median, time_text(summary)) if summary else Cell("", inf)
 
 
 def _rate(trial: Trial, summary: Summary | None) -> Cell:
