@@ -62,10 +62,6 @@ class LayerResult:
     alone_seconds: float | None  # a call, called over and over in the same process
     check: LayerCheck | None
 
-    def alone(self) -> float | None:
-        """Seconds of a call by itself: of a product from its race, of others from the process."""
-        return self.chosen.seconds if self.chosen else self.alone_seconds
-
 
 class PassError(Exception):
     """A pass ended early."""

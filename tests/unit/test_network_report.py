@@ -99,7 +99,8 @@ def test_the_json_says_what_the_text_does():
     data = json.loads(json.dumps(network_json(example_pass()), allow_nan=False))
     assert data["pass_seconds"] == pytest.approx(0.0211, rel=1e-3)
     assert data["images_per_second"] == pytest.approx(10 / 0.0211, rel=1e-3)
-    assert data["sum_of_layers_over_pass"] == pytest.approx(
+    assert data["sum_of_layers_over_pass"] == pytest.approx(0.9, rel=1e-3)
+    assert data["sum_of_raced_layers_over_pass"] == pytest.approx(
         (0.0110 + 0.0068 + 0.9 * 0.0021) / 0.0211, rel=1e-3
     )
     assert (data["max_error"], data["error_bound"]) == (3e-6, 4e-4)

@@ -32,13 +32,13 @@ from gemmbench_results.report.table import (
 SCHEMA = 1
 COLUMNS = {
     "layer": "left", "kind": "left", "output": "left", "by": "left", "average": "right",
-    "median": "left", "share": "right", "alone": "right", "error/bound": "right",
+    "median": "left", "share": "right", "alone": "right", "raced": "right", "error/bound": "right",
     "tile sizes": "left",
 }  # fmt: skip
 CSV_COLUMNS = (
     "layer", "kind", "from", "output", "backend", "algorithm", "weights", "average_seconds",
-    "median_seconds", "low_seconds", "high_seconds", "share", "alone_seconds", "error_over_bound",
-    "pass_error_over_bound",
+    "median_seconds", "low_seconds", "high_seconds", "share", "alone_seconds", "raced_seconds",
+    "error_over_bound", "pass_error_over_bound",
 )  # fmt: skip
 STAMPS_APART = 0.02  # of a pass that its layers' times may leave out before that is said
 
@@ -93,7 +93,8 @@ def _csv_row(layer: LayerResult, result: PassResult) -> dict[str, Any]:
         "low_seconds": times.low,
         "high_seconds": times.high,
         "share": _share(layer, result),
-        "alone_seconds": layer.alone(),
+        "alone_seconds": layer.alone_seconds,
+        "raced_seconds": one.seconds if one else None,
         "error_over_bound": check.local if check else None,
         "pass_error_over_bound": check.whole if check else None,
     }
@@ -119,6 +120,7 @@ def network_json(result: PassResult) -> dict[str, Any]:
         "images_per_second": 1 / _per_image(result) if done else None,
         "conv_fc_share": conv_fc_share(result).median if done else None,
         "sum_of_layers_over_pass": _alone_over_pass(result) if done else None,
+        "sum_of_raced_layers_over_pass": _raced_over_pass(result) if done else None,
         "stamps_over_pass": stamps_over_pass(result) if done else None,
         "max_error": max((c.relative_error for c in checks), default=None),
         "error_bound": max((c.relative_bound for c in checks), default=None),
@@ -168,7 +170,7 @@ def _bullet(line: str) -> str:
 
 
 def _row(layer: LayerResult, result: PassResult) -> list[str]:
-    one, alone = layer.chosen, layer.alone()
+    one, alone = layer.chosen, layer.alone_seconds
     return [
         layer.node.name,
         layer.node.operation.kind,
@@ -178,6 +180,7 @@ def _row(layer: LayerResult, result: PassResult) -> list[str]:
         time_text(summarize(layer.measurement)),
         f"{100 * _share(layer, result):.1f} %",
         seconds_text(alone) if alone is not None else "",
+        seconds_text(one.seconds) if one else "",
         _ratio(layer.check.local) if layer.check else "",
         config_text(one.contender.config, tuned=one.contender.tuned) if one else "",
     ]
@@ -202,12 +205,12 @@ def _sentences(result: PassResult) -> Iterator[str]:
     yield f"  the post says {found} ({PUBLISHED[0].source})"
     logs = "; ".join(f"{100 * one.share:g} % {one.what}" for one in PUBLISHED[2:])
     yield f"  logs of 2016 say {logs} (soumith/convnet-benchmarks@6f718db, caffe/output_*.log)"
-    ratio = _alone_over_pass(result)
-    if ratio is not None:
-        alone = sum(layer.alone() or 0 for layer in result.layers)
+    alone, raced = _alone_over_pass(result), _raced_over_pass(result)
+    if alone is not None and raced is not None:
         yield (
-            f"the layers one by one, raced or called over and over, add up to "
-            f"{seconds_text(alone)}, {ratio:.2f} of the pass (hot caches make it smaller)"
+            f"the layers called alone, over and over in the same process, add up to "
+            f"{seconds_text(alone * times.median)}, {alone:.2f} of the pass (hot caches make it "
+            f"smaller); with the products as they were raced, {raced:.2f}"
         )
     stamps = stamps_over_pass(result)
     apart = "" if abs(stamps - 1) <= STAMPS_APART else ": more than 2 % apart, do not believe them"
@@ -245,7 +248,7 @@ def _notes(result: PassResult) -> Iterator[str]:
     runs = sorted({one.run for one in chosen if one.stored})
     if runs:
         yield (
-            f"alone: stored winners of run {', '.join(map(str, runs))}, at the pace that the "
+            f"raced: stored winners of run {', '.join(map(str, runs))}, at the pace that the "
             "machine had then"
         )
 
@@ -299,12 +302,17 @@ def _share(layer: LayerResult, result: PassResult) -> float:
 
 
 def _alone_over_pass(result: PassResult) -> float | None:
-    """The sum of what the layers take one by one, over a pass; None where one is not known."""
-    alone = [layer.alone() for layer in result.layers]
+    """The sum of what the layers take alone in its process, over a pass; None where not known."""
+    alone = [layer.alone_seconds for layer in result.layers]
     known = [seconds for seconds in alone if seconds is not None]
-    if len(known) < len(alone):
-        return None
-    return sum(known) / summarize(result.passes).median
+    return sum(known) / summarize(result.passes).median if len(known) == len(alone) else None
+
+
+def _raced_over_pass(result: PassResult) -> float | None:
+    """The same with the products' medians of their races, at the pace the machine had then."""
+    alone = [one.chosen.seconds if one.chosen else one.alone_seconds for one in result.layers]
+    known = [seconds for seconds in alone if seconds is not None]
+    return sum(known) / summarize(result.passes).median if len(known) == len(alone) else None
 
 
 def _percent(share: float, decimals: int = 1) -> str:
