@@ -31,19 +31,22 @@ from gemmbench.runner import (
     exit_code,
 )
 from gemmbench.software import Software
+from gemmbench.space import Config
 from gemmbench.stats import Effect, summarize
 from gemmbench.stats import compare as effect_of
 from gemmbench.suite import Layer, Suite
 from gemmbench.sweep import Grid, Point, coarse, refine
-from gemmbench.trial import RaceProtocol, Recorder, Trial, TrialState
+from gemmbench.trial import Environment, RaceProtocol, Recorder, Trial, TrialState
 
 SECONDS_PER_POINT = 8.0  # of a sweep's default budget, for every point of the grid
 FILLS = ("uniform", "zeros", "integers", "denormal")  # the first is what others are held against
 CACHES = ("hot", "cold")
+PER_IMAGE = "per-image"  # how compare lowers a batch
 
 By = Literal["algorithm", "backend", "contender"]  # contender: each algorithm of each backend
 SettingBy = Literal["fill", "cache"]
-Offered = frozenset[tuple[str, str, str, str]]  # backend, algorithm, weights, source hash
+Offer = tuple[str, str, str, str]  # backend, algorithm, weights, source hash
+Offered = frozenset[Offer]
 
 
 # Side by side
@@ -81,17 +84,22 @@ def standing_for(trials: Sequence[Trial], by: By) -> list[Trial]:
 
 
 def reusable(
-    races: Iterable[tuple[int, Sequence[Trial]]], offered: Offered
+    races: Iterable[tuple[int, Sequence[Trial]]],
+    offered: Offered,
+    tuned: Mapping[Offer, Config] | None,
 ) -> tuple[int, list[Trial]] | None:
-    """The newest comparable race that timed all that is offered now, from the same sources.
+    """The newest comparable race that timed all that is offered now, as it would be timed now.
 
     Its run and its trials of what is offered; None if there is no such race. That machine and
-    protocol match is whose `races` they are.
+    protocol match is whose `races` they are. `tuned`: the stored winners, which must have been in
+    the race: they may be newer; None where defaults alone are to be raced.
     """
     for run, trials in races:
-        own = [trial for trial in trials if _offer(trial) in offered]
-        timed = {_offer(t) for t in own if t.state is TrialState.COMPLETE and t.measurement}
-        if offered and timed == offered:
+        own = [t for t in trials if _offer(t) in offered and _as_now(t, tuned is not None)]
+        done = [t for t in own if t.state is TrialState.COMPLETE and t.measurement]
+        raced = [(_offer(t), dict(t.contender.config)) for t in done]
+        missing = [w for w in (tuned or {}).items() if (w[0], dict(w[1])) not in raced]
+        if offered and {offer for offer, _ in raced} == offered and not missing:
             return run, own
     return None
 
@@ -128,9 +136,16 @@ def _pace(trial: Trial) -> tuple[bool, float]:
     return not may_win(trial), summarize(trial.measurement).median
 
 
-def _offer(trial: Trial) -> tuple[str, str, str, str]:
+def _offer(trial: Trial) -> Offer:
     one = trial.contender
     return one.backend, one.algorithm, one.weights, trial.source_hash
+
+
+def _as_now(trial: Trial, may_be_tuned: bool) -> bool:
+    """Whether compare would race that config: images lowered one by one, here, tuned if it may."""
+    one = trial.contender
+    alone = one.config.get("lowering", PER_IMAGE) == PER_IMAGE
+    return alone and one.environment == Environment() and (may_be_tuned or not one.tuned)
 
 
 # A sweep

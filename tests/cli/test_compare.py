@@ -107,6 +107,7 @@ def test_csv_has_a_row_an_algorithm(folder: Path, data: dict[str, Any]) -> None:
         (("--by", "fill", "--fill", "zeros"), "--fill"),
         (("--by", "cache", "--cache", "cold"), "--cache"),
         (("--by", "cache", "--reuse"), "--reuse"),
+        (("--tune", "force", "--reuse"), "--reuse"),
         (("--sweep", "kernle=1"), "--sweep"),
         (("--only", "g"), "no convolution"),
     ],

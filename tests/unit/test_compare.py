@@ -17,7 +17,7 @@ from gemmbench.compare import (
 from gemmbench.errors import GemmbenchError
 from gemmbench.problem import Gemm
 from gemmbench.suite import Layer, Suite
-from gemmbench.trial import Contender, RaceProtocol, TrialState
+from gemmbench.trial import Contender, Environment, RaceProtocol, TrialState
 
 
 def timed(contender, seconds, **fields):
@@ -75,7 +75,7 @@ OFFERED = frozenset({("numba", "im2col", "plain", "h"), ("fft", "fft", "plain", 
 
 
 def test_a_race_of_all_that_is_offered_from_the_same_sources_is_reused():
-    assert reusable([(7, [FAST, FFT, SLOW])], OFFERED) == (7, [FAST, FFT])
+    assert reusable([(7, [FAST, FFT, SLOW])], OFFERED, {}) == (7, [FAST, FFT])
 
 
 @pytest.mark.parametrize(
@@ -83,12 +83,36 @@ def test_a_race_of_all_that_is_offered_from_the_same_sources_is_reused():
     [[FAST], [FAST, replace(FFT, source_hash="changed")], [FAST, replace(FFT, state=BROKEN.state)]],
 )
 def test_a_race_that_lacks_something_is_not_reused(race):
-    assert reusable([(7, race)], OFFERED) is None
-    assert reusable([(7, race), (3, [FAST, FFT])], OFFERED) == (3, [FAST, FFT])
+    assert reusable([(7, race)], OFFERED, {}) is None
+    assert reusable([(7, race), (3, [FAST, FFT])], OFFERED, {}) == (3, [FAST, FFT])
+
+
+WINNER = timed(Contender("numba", "im2col", config={"mr": 6}, tuned=True), 0.008)
+IM2COL = ("numba", "im2col", "plain", "h")
+
+
+def test_a_race_without_the_stored_winner_is_not_reused_once_a_search_has_found_one():
+    found = {IM2COL: {"mr": 6}}
+    assert reusable([(7, [FAST, FFT])], OFFERED, found) is None
+    assert reusable([(7, [FAST, WINNER, FFT])], OFFERED, found) == (7, [FAST, WINNER, FFT])
+
+
+def test_where_defaults_alone_are_asked_for_tuned_configs_are_not_taken():
+    assert reusable([(7, [FAST, WINNER, FFT])], OFFERED, None) == (7, [FAST, FFT])
+    assert reusable([(7, [WINNER, FFT])], OFFERED, None) is None
+
+
+def test_a_batch_lowered_as_a_whole_or_another_environment_is_another_race():
+    whole = timed(Contender("numba", "im2col", config={"lowering": "whole"}), 0.01)
+    elsewhere = timed(
+        replace(numba("im2col"), environment=Environment(variables=(("A", "1"),))), 0.01
+    )
+    for other in (whole, elsewhere):
+        assert reusable([(7, [other, FFT])], OFFERED, {}) is None
 
 
 def test_nothing_offered_reuses_nothing():
-    assert reusable([(7, [FAST])], frozenset()) is None
+    assert reusable([(7, [FAST])], frozenset(), {}) is None
 
 
 def test_a_suite_without_convolutions_is_refused():
