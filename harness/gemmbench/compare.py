@@ -13,9 +13,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from gemmbench.backend import locate_backend
 from gemmbench.errors import GemmbenchError
+from gemmbench.link import Link, RequestError, WorkerLostError, location_data
 from gemmbench.machine import Machine
-from gemmbench.problem import Conv2d
+from gemmbench.problem import Conv2d, problem_to_data
 from gemmbench.race import Limits, Race, Setting
 from gemmbench.ranking import may_win, rank
 from gemmbench.reference import Cases
@@ -208,6 +210,8 @@ def run_sweep(
     started = time.monotonic()
     todo = coarse(grid)
     try:
+        watcher.step("asking what can be raced at each point")
+        ways = ways_of(grid, options, protocol)
         while todo and time.monotonic() - started < seconds:
             point = todo.pop(0)
             watcher.layer(suite.name, layers[point].name, len(swept.trials), len(grid.problems))
@@ -218,7 +222,7 @@ def run_sweep(
             swept.trials[point] = runner.outcome.trials[before:]
             swept.winners[point] = winning(swept.trials[point], swept.kinds)
             if not todo:
-                todo, swept.inferred = refine(grid, swept.winners)
+                todo, swept.inferred = refine(grid, swept.winners, ways)
     except KeyboardInterrupt:
         runner.outcome.interrupted = True
     finally:
@@ -227,6 +231,29 @@ def run_sweep(
     swept.late = [p for p in grid.problems if p not in swept.winners and p not in swept.inferred]
     recorder.end(runner.outcome.run, exit_code(runner.outcome))
     return swept
+
+
+def ways_of(grid: Grid, options: RunOptions, protocol: RaceProtocol) -> dict[Point, frozenset[str]]:
+    """What may be raced at each point, as 'numba winograd': a process asks a backend about all.
+
+    One that breaks when it is asked is left out here; the races say why.
+    """
+    found: dict[Point, set[str]] = {point: set() for point in grid.problems}
+    problems = [problem_to_data(problem) for problem in grid.problems.values()]
+    for spec in options.specs():
+        location = locate_backend(spec)
+        with Link(
+            location, next(iter(grid.problems.values())), threads=protocol.threads,
+            timeout=options.timeout, memory_bytes=options.memory_bytes,
+        ) as link:  # fmt: skip
+            try:
+                reply = link.ask("ways", location=location_data(location), problems=problems)
+            except (RequestError, WorkerLostError):
+                continue
+        for point, names in zip(grid.problems, reply["ways"], strict=True):
+            wanted = [n for n in names if not options.algorithms or n in options.algorithms]
+            found[point] |= {f"{spec} {name}" for name in wanted}
+    return {point: frozenset(names) for point, names in found.items()}
 
 
 def sweep_seconds(grid: Grid, options: RunOptions) -> float:

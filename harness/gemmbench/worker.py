@@ -240,6 +240,18 @@ class Worker:
         state = _optional(self.backend, "device_state", {})
         return {"state": dict(state)}
 
+    def ways(self, location: Json, problems: Sequence[Json]) -> Json:
+        """The algorithms that the backend offers for each of `problems`; none if it cannot run."""
+        backend = load_backend(Location(**location))
+        asked = [problem_from_data(data) for data in problems]
+        usable = backend.unavailable() is None
+        return {
+            "ways": [
+                list(algorithms(backend, one)) if usable and backend.supports(one) is None else []
+                for one in asked
+            ]
+        }
+
     def listing(self, location: Json, arch: str, processes: int) -> Json:
         """What a compiler says of each config of the problem on `arch`; needs no device."""
         backend = load_backend(Location(**location))

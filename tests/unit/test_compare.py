@@ -12,11 +12,14 @@ from gemmbench.compare import (
     reusable,
     settings_of,
     standing_for,
+    ways_of,
     winning,
 )
 from gemmbench.errors import GemmbenchError
 from gemmbench.problem import Gemm
+from gemmbench.runner import RunOptions
 from gemmbench.suite import Layer, Suite
+from gemmbench.sweep import Axis, make_grid
 from gemmbench.trial import Contender, Environment, RaceProtocol, TrialState
 
 
@@ -113,6 +116,15 @@ def test_a_batch_lowered_as_a_whole_or_another_environment_is_another_race():
 
 def test_nothing_offered_reuses_nothing():
     assert reusable([(7, [FAST])], frozenset(), {}) is None
+
+
+def test_what_can_be_raced_is_asked_of_every_point():
+    grid = make_grid(CONV1, [Axis("stride", (1, 2))])
+    options = RunOptions(backends=("fft", "blas"), algorithms=("fft", "fft-full"))
+    assert ways_of(grid, options, RaceProtocol(threads=1)) == {
+        (1,): {"fft fft"},
+        (2,): {"fft fft", "fft fft-full"},
+    }
 
 
 def test_a_suite_without_convolutions_is_refused():
