@@ -38,7 +38,7 @@ def intensity(problem: Problem) -> float:
     return problem.flops() / problem.minimal_bytes()
 
 
-def needed_bytes(problem: Problem) -> int:
+def moved_bytes(problem: Problem) -> int:
     """Bytes that have to be moved: every operand once but the rows of an image that no tap reads.
 
     Of a row some pixels may be left out too, but a cache moves lines of several.
@@ -83,7 +83,7 @@ def roofline(trial: Trial) -> Roofline | None:
         return None
     flops = executed_flops(trial)
     compute = (flops or 0) / trial.peak_flops
-    memory = needed_bytes(trial.problem) / trial.peak_bytes
+    memory = moved_bytes(trial.problem) / trial.peak_bytes
     least = max(compute, memory)
     timed = trial.state is TrialState.COMPLETE and bool(trial.measurement)
     share = least / summarize(trial.measurement).median if timed else None

@@ -9,7 +9,7 @@ from gemmbench.roofline import (
     attainable_flops,
     executed_flops,
     intensity,
-    needed_bytes,
+    moved_bytes,
     ridge,
     roofline,
 )
@@ -75,7 +75,7 @@ def test_only_what_beats_a_roof_by_more_than_ten_percent_is_above_it(seconds, ab
 )
 def test_rows_of_an_image_that_no_tap_reads_need_not_be_moved(kernel, stride, dilation, rows):
     problem = Conv2d(2, 3, 8, 8, 5, kernel, stride, dilation=dilation)
-    assert problem.minimal_bytes() - needed_bytes(problem) == 4 * 2 * 3 * 8 * (8 - rows)
+    assert problem.minimal_bytes() - moved_bytes(problem) == 4 * 2 * 3 * 8 * (8 - rows)
 
 
 def test_a_pointwise_layer_with_a_stride_is_not_above_the_roof_for_skipping_rows():
