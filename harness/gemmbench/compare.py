@@ -69,7 +69,7 @@ def standing_for(trials: Sequence[Trial], by: By) -> list[Trial]:
     """The trials of one layer's race that stand for each algorithm, backend or both.
 
     The fastest with each kind of weights, one that may win before one that may not. Who did not
-    complete stands where nobody of its kind did.
+    complete stands where nobody of its kind did, and who took no part where there is nobody else.
     """
     timed = [t for t in trials if t.state is TrialState.COMPLETE and t.measurement]
     best: dict[tuple[str, str], Trial] = {}
@@ -82,7 +82,7 @@ def standing_for(trials: Sequence[Trial], by: By) -> list[Trial]:
         kind = _kind(trial, by)
         if kind not in best and trial not in timed and kind[1]:
             others.setdefault(kind, trial)
-    return [*best.values(), *others.values()]
+    return [*best.values(), *others.values()] or list(trials)
 
 
 def reusable(

@@ -52,6 +52,12 @@ def test_a_broken_algorithm_stands_only_where_no_other_backend_has_it():
     assert standing_for([working, BROKEN], "algorithm") == [working]
 
 
+def test_who_took_no_part_stands_where_nobody_else_did():
+    refused = trial("conv1", CONV1, Contender("x", ""), state=TrialState.SKIPPED, reason="no")
+    assert standing_for([refused], "algorithm") == [refused]
+    assert standing_for([FAST, refused], "algorithm") == [FAST]
+
+
 def test_one_that_may_win_stands_before_a_faster_one_that_may_not():
     inexact = timed(blas("im2col"), 0.001, error_limit=1e-6, relative_error=1e-3)
     exact = timed(numba("im2col"), 0.01, error_limit=1e-6, relative_error=1e-7)

@@ -84,3 +84,10 @@ def test_a_setting_that_was_not_timed_has_no_ratio():
     failed = replace(ratio(), effect=None)
     (row,) = ratios_data([failed], MACHINE)
     assert (row["ratio"], row["low"], row["high"]) == (None, None, None)
+
+
+def test_a_layer_in_which_nobody_took_part_says_why():
+    refused = trial("conv1", CONV1, Contender("x", ""), state=TrialState.SKIPPED, reason="no way")
+    (layer,) = side_by_side_data([refused], "algorithm", {})
+    assert [(row["backend"], row["state"]) for row in layer["rows"]] == [("x", "SKIPPED")]
+    assert "skipped: x on conv1: no way" in side_by_side_text([refused], "algorithm")

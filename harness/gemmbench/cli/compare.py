@@ -162,6 +162,7 @@ def side_by_side(
     from gemmbench.runner import budget_seconds, run_suites
     from gemmbench.software import detect_software
     from gemmbench_results.report.as_json import run_to_data
+    from gemmbench_results.report.render import prose
     from gemmbench_results.report.sentences import result_sentences
     from gemmbench_results.report.side_by_side import chosen, side_by_side_text, verdicts_of
     from gemmbench_results.store import open_store
@@ -204,8 +205,8 @@ def side_by_side(
         print_formatted(
             output.format,
             lambda style: "\n\n".join(
-                [suite_head(suite.name, suite.description), side_by_side_text(trials, by, style),
-                 *notes]
+                [prose(suite_head(suite.name, suite.description), style),
+                 side_by_side_text(trials, by, style), *(prose(note, style) for note in notes)]
             ) + others,
             lambda: data,
             lambda: [
