@@ -353,14 +353,14 @@ def _effect(base: Trial, other: Trial) -> Effect | None:
 
 
 def coldness(ratio: Ratio, machine: Machine, enough: float) -> str:
-    """Whether a cold trial was cold: 'cold', 'larger than the caches', 'NOT COLD' or 'unknown'."""
+    """Whether a cold trial was: 'cold', 'larger than the caches', 'not proven' or 'unknown'."""
     found = ratio.other.cold_ratio
     if found is None:
         return "unknown"
     if found >= enough:
         return "cold"
     caches = machine.l2_bytes + machine.l3_bytes
-    return "larger than the caches" if _operand_bytes(ratio.other) > caches else "NOT COLD"
+    return "larger than the caches" if _operand_bytes(ratio.other) > caches else "not proven"
 
 
 def _operand_bytes(trial: Trial) -> int:

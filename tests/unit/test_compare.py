@@ -154,7 +154,7 @@ def test_settings_differ_from_the_protocol_in_one_thing_only():
 @pytest.mark.parametrize(
     ("ratio", "l3", "found"),
     [
-        (3.0, 2**25, "cold"), (1.0, 2**25, "NOT COLD"), (1.0, 0, "larger than the caches"),
+        (3.0, 2**25, "cold"), (1.0, 2**25, "not proven"), (1.0, 0, "larger than the caches"),
         (None, 2**25, "unknown"),
     ],
 )  # fmt: skip

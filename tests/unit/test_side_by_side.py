@@ -76,7 +76,7 @@ def ratio(cold_ratio=3.0, effect=None):
 def test_a_ratio_has_its_interval_and_whether_cold_was_cold():
     text = ratios_text([ratio()], "cache", MACHINE)
     assert "2.000  [1.822, 2.226]  cold (3.0)" in text
-    assert "NOT COLD (1.0)" in ratios_text([ratio(1.0)], "cache", MACHINE)
+    assert "not proven (1.0)" in ratios_text([ratio(1.0)], "cache", MACHINE)
     assert "~[" in ratios_text([ratio(effect=Effect(0.7, 0.6, 0.8, 1))], "cache", MACHINE)
 
 
