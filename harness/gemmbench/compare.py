@@ -13,9 +13,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from gemmbench.backend import locate_backend
 from gemmbench.errors import GemmbenchError
+from gemmbench.link import Link, RequestError, WorkerLostError, location_data
 from gemmbench.machine import Machine
-from gemmbench.problem import Conv2d
+from gemmbench.problem import Conv2d, problem_to_data
 from gemmbench.race import Limits, Race, Setting
 from gemmbench.ranking import may_win, rank
 from gemmbench.reference import Cases
@@ -31,19 +33,22 @@ from gemmbench.runner import (
     exit_code,
 )
 from gemmbench.software import Software
+from gemmbench.space import Config
 from gemmbench.stats import Effect, summarize
 from gemmbench.stats import compare as effect_of
 from gemmbench.suite import Layer, Suite
 from gemmbench.sweep import Grid, Point, coarse, refine
-from gemmbench.trial import RaceProtocol, Recorder, Trial, TrialState
+from gemmbench.trial import Environment, RaceProtocol, Recorder, Trial, TrialState
 
 SECONDS_PER_POINT = 8.0  # of a sweep's default budget, for every point of the grid
 FILLS = ("uniform", "zeros", "integers", "denormal")  # the first is what others are held against
 CACHES = ("hot", "cold")
+PER_IMAGE = "per-image"  # how compare lowers a batch
 
 By = Literal["algorithm", "backend", "contender"]  # contender: each algorithm of each backend
 SettingBy = Literal["fill", "cache"]
-Offered = frozenset[tuple[str, str, str, str]]  # backend, algorithm, weights, source hash
+Offer = tuple[str, str, str, str]  # backend, algorithm, weights, source hash
+Offered = frozenset[Offer]
 
 
 # Side by side
@@ -64,7 +69,7 @@ def standing_for(trials: Sequence[Trial], by: By) -> list[Trial]:
     """The trials of one layer's race that stand for each algorithm, backend or both.
 
     The fastest with each kind of weights, one that may win before one that may not. Who did not
-    complete stands where nobody of its kind did.
+    complete stands where nobody of its kind did, and who took no part where there is nobody else.
     """
     timed = [t for t in trials if t.state is TrialState.COMPLETE and t.measurement]
     best: dict[tuple[str, str], Trial] = {}
@@ -77,21 +82,26 @@ def standing_for(trials: Sequence[Trial], by: By) -> list[Trial]:
         kind = _kind(trial, by)
         if kind not in best and trial not in timed and kind[1]:
             others.setdefault(kind, trial)
-    return [*best.values(), *others.values()]
+    return [*best.values(), *others.values()] or list(trials)
 
 
 def reusable(
-    races: Iterable[tuple[int, Sequence[Trial]]], offered: Offered
+    races: Iterable[tuple[int, Sequence[Trial]]],
+    offered: Offered,
+    tuned: Mapping[Offer, Config] | None,
 ) -> tuple[int, list[Trial]] | None:
-    """The newest comparable race that timed all that is offered now, from the same sources.
+    """The newest comparable race that timed all that is offered now, as it would be timed now.
 
     Its run and its trials of what is offered; None if there is no such race. That machine and
-    protocol match is whose `races` they are.
+    protocol match is whose `races` they are. `tuned`: the stored winners, which must have been in
+    the race: they may be newer; None where defaults alone are to be raced.
     """
     for run, trials in races:
-        own = [trial for trial in trials if _offer(trial) in offered]
-        timed = {_offer(t) for t in own if t.state is TrialState.COMPLETE and t.measurement}
-        if offered and timed == offered:
+        own = [t for t in trials if _offer(t) in offered and _as_now(t, tuned is not None)]
+        done = [t for t in own if t.state is TrialState.COMPLETE and t.measurement]
+        raced = [(_offer(t), dict(t.contender.config)) for t in done]
+        missing = [w for w in (tuned or {}).items() if (w[0], dict(w[1])) not in raced]
+        if offered and {offer for offer, _ in raced} == offered and not missing:
             return run, own
     return None
 
@@ -128,9 +138,16 @@ def _pace(trial: Trial) -> tuple[bool, float]:
     return not may_win(trial), summarize(trial.measurement).median
 
 
-def _offer(trial: Trial) -> tuple[str, str, str, str]:
+def _offer(trial: Trial) -> Offer:
     one = trial.contender
     return one.backend, one.algorithm, one.weights, trial.source_hash
+
+
+def _as_now(trial: Trial, may_be_tuned: bool) -> bool:
+    """Whether compare would race that config: images lowered one by one, here, tuned if it may."""
+    one = trial.contender
+    alone = one.config.get("lowering", PER_IMAGE) == PER_IMAGE
+    return alone and one.environment == Environment() and (may_be_tuned or not one.tuned)
 
 
 # A sweep
@@ -193,6 +210,8 @@ def run_sweep(
     started = time.monotonic()
     todo = coarse(grid)
     try:
+        watcher.step("asking what can be raced at each point")
+        ways = ways_of(grid, options, protocol)
         while todo and time.monotonic() - started < seconds:
             point = todo.pop(0)
             watcher.layer(suite.name, layers[point].name, len(swept.trials), len(grid.problems))
@@ -203,7 +222,7 @@ def run_sweep(
             swept.trials[point] = runner.outcome.trials[before:]
             swept.winners[point] = winning(swept.trials[point], swept.kinds)
             if not todo:
-                todo, swept.inferred = refine(grid, swept.winners)
+                todo, swept.inferred = refine(grid, swept.winners, ways)
     except KeyboardInterrupt:
         runner.outcome.interrupted = True
     finally:
@@ -212,6 +231,29 @@ def run_sweep(
     swept.late = [p for p in grid.problems if p not in swept.winners and p not in swept.inferred]
     recorder.end(runner.outcome.run, exit_code(runner.outcome))
     return swept
+
+
+def ways_of(grid: Grid, options: RunOptions, protocol: RaceProtocol) -> dict[Point, frozenset[str]]:
+    """What may be raced at each point, as 'numba winograd': a process asks a backend about all.
+
+    One that breaks when it is asked is left out here; the races say why.
+    """
+    found: dict[Point, set[str]] = {point: set() for point in grid.problems}
+    problems = [problem_to_data(problem) for problem in grid.problems.values()]
+    for spec in options.specs():
+        location = locate_backend(spec)
+        with Link(
+            location, next(iter(grid.problems.values())), threads=protocol.threads,
+            timeout=options.timeout, memory_bytes=options.memory_bytes,
+        ) as link:  # fmt: skip
+            try:
+                reply = link.ask("ways", location=location_data(location), problems=problems)
+            except (RequestError, WorkerLostError):
+                continue
+        for point, names in zip(grid.problems, reply["ways"], strict=True):
+            wanted = [n for n in names if not options.algorithms or n in options.algorithms]
+            found[point] |= {f"{spec} {name}" for name in wanted}
+    return {point: frozenset(names) for point, names in found.items()}
 
 
 def sweep_seconds(grid: Grid, options: RunOptions) -> float:
@@ -311,14 +353,14 @@ def _effect(base: Trial, other: Trial) -> Effect | None:
 
 
 def coldness(ratio: Ratio, machine: Machine, enough: float) -> str:
-    """Whether a cold trial was cold: 'cold', 'larger than the caches', 'NOT COLD' or 'unknown'."""
+    """Whether a cold trial was: 'cold', 'larger than the caches', 'not proven' or 'unknown'."""
     found = ratio.other.cold_ratio
     if found is None:
         return "unknown"
     if found >= enough:
         return "cold"
     caches = machine.l2_bytes + machine.l3_bytes
-    return "larger than the caches" if _operand_bytes(ratio.other) > caches else "NOT COLD"
+    return "larger than the caches" if _operand_bytes(ratio.other) > caches else "not proven"
 
 
 def _operand_bytes(trial: Trial) -> int:

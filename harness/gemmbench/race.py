@@ -562,8 +562,7 @@ class Heat:
                 case=case_data(cases.timed),
                 repeats=stage_repeats(self.last_call(entrant)),
             )
-            probes = PROBES if not entrant.left else 1
-            timed = case_data(cases.timed)
+            timed, probes = case_data(cases.timed), self.probes(entrant)
             entrant.facts.update(
                 self.ask(entrant, "footprint", slot=index, case=timed, probes=probes)
             )
@@ -630,6 +629,10 @@ class Heat:
             if high - low > 2 * PRECISION * float(np.median(calls)):
                 return False
         return True
+
+    def probes(self, entrant: Entrant) -> int:
+        """How many calls are probed for coldness: a long one only once, as it is taken apart."""
+        return 1 if entrant.left or self.last_call(entrant) >= LONG_CALL else PROBES
 
     @staticmethod
     def last_call(entrant: Entrant) -> float:

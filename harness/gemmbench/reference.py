@@ -21,7 +21,7 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from math import inf, log2
+from math import inf, log2, prod
 from pathlib import Path
 from typing import Any
 
@@ -233,8 +233,8 @@ def needed_bytes(problem: Problem, workers: int = 1, contenders: int = 1) -> int
     """
     item, float64 = ITEMSIZE[problem.dtype], ITEMSIZE["float64"]
     shapes = problem.operand_shapes().values()
-    elements = sum(int(np.prod(shape, dtype=np.int64)) for shape in shapes)
-    output = int(np.prod(problem.output_shape(), dtype=np.int64))
+    elements = sum(prod(shape) for shape in shapes)
+    output = prod(problem.output_shape())
     parent = elements * (item + float64) + 3 * output * float64
     return parent + workers * (elements * item + 3 * output * float64) + contenders * output * item
 

@@ -1,10 +1,10 @@
 """The roofline of a trial: which of the machine's two roofs bounds it, and how near it comes.
 
 A call cannot end before the operations that its algorithm executes are done at the machine's peak,
-nor before every operand is read and the output written once at the bandwidth of wherever they
-lie. Both roofs were raced beside the trial: the peak by fused multiply-adds in registers, the
-bandwidth by reading as many bytes as the problem has, so that operands which stay in a cache are
-held against that cache and not against memory. Pure functions: nothing is measured here.
+nor before what it needs of the operands is read and the output written once, at the bandwidth of
+wherever they lie. Both roofs were raced beside the trial: the peak by fused multiply-adds in
+registers, the bandwidth by reading as many bytes as the problem has, so that operands which stay in
+a cache are held against that cache and not against memory. Pure functions: nothing is measured.
 
 Source: Williams, Waterman, Patterson 2009, Roofline: an insightful visual performance model for
 multicore architectures, Communications of the ACM 52(4), section 3.
@@ -13,7 +13,7 @@ multicore architectures, Communications of the ACM 52(4), section 3.
 from dataclasses import dataclass
 from typing import Literal
 
-from gemmbench.problem import Problem
+from gemmbench.problem import ITEMSIZE, Conv2d, Problem
 from gemmbench.ranking import is_transform
 from gemmbench.stats import summarize
 from gemmbench.trial import Trial, TrialState
@@ -36,6 +36,24 @@ class Roofline:
 def intensity(problem: Problem) -> float:
     """Arithmetic intensity: FLOP of the direct method a byte, everything moved once."""
     return problem.flops() / problem.minimal_bytes()
+
+
+def moved_bytes(problem: Problem) -> int:
+    """Bytes that have to be moved: every operand once but the rows of an image that no tap reads.
+
+    Of a row some pixels may be left out too, but a cache moves lines of several.
+    """
+    if not isinstance(problem, Conv2d):
+        return problem.minimal_bytes()
+    outputs, taps = range(problem.output_size()[0]), range(problem.kernel[0])
+    read = {
+        y * problem.stride[0] + tap * problem.dilation[0] - problem.pad[0]
+        for y in outputs
+        for tap in taps
+    }
+    unread = problem.height - len(read & set(range(problem.height)))
+    row_bytes = problem.width * ITEMSIZE[problem.dtype]
+    return problem.minimal_bytes() - problem.batch * problem.channels * unread * row_bytes
 
 
 def attainable_flops(intensity: float, peak_flops: float, peak_bytes: float) -> float:
@@ -65,7 +83,7 @@ def roofline(trial: Trial) -> Roofline | None:
         return None
     flops = executed_flops(trial)
     compute = (flops or 0) / trial.peak_flops
-    memory = trial.problem.minimal_bytes() / trial.peak_bytes
+    memory = moved_bytes(trial.problem) / trial.peak_bytes
     least = max(compute, memory)
     timed = trial.state is TrialState.COMPLETE and bool(trial.measurement)
     share = least / summarize(trial.measurement).median if timed else None

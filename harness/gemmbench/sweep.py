@@ -1,8 +1,8 @@
 """A grid of convolutions around one, and which of its points are worth measuring next.
 
 The corners and every second value of each axis come first. Where two neighbours have different
-winners, or one has none, what lies between them is measured; where they agree it is inferred, and
-says so. Nothing here measures: winners go in, points come out.
+winners, or one has none, or something else can be raced there, what lies between them is measured;
+where they agree it is inferred, and says so. Nothing here measures: winners go in, points come out.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -102,11 +102,14 @@ def coarse(grid: Grid) -> list[Point]:
     ]
 
 
-def refine(grid: Grid, winners: Mapping[Point, str]) -> tuple[list[Point], dict[Point, str]]:
+def refine(
+    grid: Grid, winners: Mapping[Point, str], ways: Mapping[Point, frozenset[str]]
+) -> tuple[list[Point], dict[Point, str]]:
     """Points to measure next, and the winners of those that need no measuring.
 
-    `winners` are by measured point, "" where it is not known who wins. Once both neighbours of a
-    point on every axis on which it has two agree, it is inferred, and is a neighbour itself.
+    `winners` are by measured point, "" where it is not known who wins; `ways` is what can be raced
+    at a point. Once both neighbours of a point on every axis on which it has two agree, and the
+    same can be raced there, it is inferred, and is a neighbour itself.
     """
     known, inferred = dict(winners), dict[Point, str]()
     doubtful: list[Point] = []
@@ -116,11 +119,12 @@ def refine(grid: Grid, winners: Mapping[Point, str]) -> tuple[list[Point], dict[
         for point in grid.problems:
             if point in known:
                 continue
-            around = [pair for pair in _brackets(grid, point, known) if pair]
+            around = list(_neighbours(grid, point, known))
             if not around:
                 continue
-            names = {name for pair in around for name in pair}
-            if len(names) == 1 and "" not in names:
+            names = {known[other] for other in around}
+            alike = all(ways.get(other) == ways.get(point) for other in around)
+            if alike and len(names) == 1 and "" not in names:
                 found[point] = names.pop()
             else:
                 doubtful.append(point)
@@ -133,19 +137,19 @@ def refine(grid: Grid, winners: Mapping[Point, str]) -> tuple[list[Point], dict[
     return doubtful, inferred
 
 
-def _brackets(
-    grid: Grid, point: Point, known: Mapping[Point, str]
-) -> Iterator[tuple[str, str] | None]:
-    """On each axis the winners of the nearest known points on both sides of `point`."""
-    for at, axis in enumerate(grid.axes):
+def _neighbours(grid: Grid, point: Point, known: Mapping[Point, str]) -> Iterator[Point]:
+    """The nearest known points on both sides of `point`, on each axis that has two."""
+    for at in range(len(grid.axes)):
         line = {
-            other[at]: name
-            for other, name in known.items()
+            other[at]: other
+            for other in known
             if all(a == b for i, (a, b) in enumerate(zip(other, point, strict=True)) if i != at)
         }
         below = [value for value in line if value < point[at]]
         above = [value for value in line if value > point[at]]
-        yield (line[max(below)], line[min(above)]) if below and above and axis.values else None
+        if below and above:
+            yield line[max(below)]
+            yield line[min(above)]
 
 
 def _changed(base: Conv2d, values: Mapping[str, int]) -> Conv2d:

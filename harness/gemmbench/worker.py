@@ -204,18 +204,23 @@ class Worker:
         return {"seconds": [first, *(time_block(entry, calls) for _ in range(1, repeats))]}
 
     def stages(self, slot: int, case: Json, repeats: int) -> Json:
-        """Median seconds of each stage of one call, and of whole calls taken in turn with them."""
+        """Median seconds of each stage of one call, and of whole calls taken in turn with them.
+
+        A cold slot takes the next copy for each, as calls do: a stage that reads operands finds
+        them cold, what an earlier stage has just written is where a call would find it.
+        """
         self.load(case)
-        prepared = self.slots[slot].copies[0].prepared
-        stages: Mapping[str, Callable[[], None]] = getattr(prepared, "stages", {})
-        if not stages:
+        entry = self.slots[slot]
+        if not _stages(entry.copies[0].prepared):
             return {"seconds": {}, "call": None}
         whole: list[float] = []
-        seconds: dict[str, list[float]] = {name: [] for name in stages}
+        seconds: dict[str, list[float]] = {}
         for _ in range(repeats):
+            prepared = entry.next().prepared
             whole.append(_seconds_of(prepared, prepared.run))
-            for name, stage in stages.items():
-                seconds[name].append(_seconds_of(prepared, stage))
+            prepared = entry.next().prepared
+            for name, stage in _stages(prepared).items():
+                seconds.setdefault(name, []).append(_seconds_of(prepared, stage))
         medians = {name: float(np.median(values)) for name, values in seconds.items()}
         return {"seconds": medians, "call": float(np.median(whole))}
 
@@ -234,6 +239,18 @@ class Worker:
         """How the device is doing now: clocks, power, throttling."""
         state = _optional(self.backend, "device_state", {})
         return {"state": dict(state)}
+
+    def ways(self, location: Json, problems: Sequence[Json]) -> Json:
+        """The algorithms that the backend offers for each of `problems`; none if it cannot run."""
+        backend = load_backend(Location(**location))
+        asked = [problem_from_data(data) for data in problems]
+        usable = backend.unavailable() is None
+        return {
+            "ways": [
+                list(algorithms(backend, one)) if usable and backend.supports(one) is None else []
+                for one in asked
+            ]
+        }
 
     def listing(self, location: Json, arch: str, processes: int) -> Json:
         """What a compiler says of each config of the problem on `arch`; needs no device."""
@@ -332,6 +349,11 @@ class Worker:
         if result.bound == 0:
             return f"is off by {result.max_error:.3g} on small integers, where the answer is exact"
         return f"error {result.max_error:.3g} exceeds the bound {result.bound:.3g}"
+
+
+def _stages(prepared: Prepared) -> Mapping[str, Callable[[], object]]:
+    found: Mapping[str, Callable[[], object]] = getattr(prepared, "stages", {})
+    return found
 
 
 def _seconds_of(prepared: Prepared, call: Callable[[], object]) -> float:

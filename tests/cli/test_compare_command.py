@@ -91,6 +91,15 @@ def test_settings_are_raced_against_the_same_contender(
     assert len(found["runs"]) == len(settings) + 1
 
 
+def test_markdown_takes_no_name_for_markup(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(SUITE.replace("name: c1", 'name: "*c|1*"'))
+    arguments = ("--backend", "blas", "--backend", "fft", "--format", "markdown")
+    done = gemmbench(tmp_path, "compare", "tiny.yaml", *QUICK, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(r"\*c\|1\*") > 2  # in the table, and in what is said of it
+    assert "*c|1*" not in done.stdout
+
+
 def test_csv_has_a_row_an_algorithm(folder: Path, data: dict[str, Any]) -> None:
     done = gemmbench(folder, "compare", "tiny.yaml", *QUICK, *TWO, "--reuse", "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
@@ -107,6 +116,7 @@ def test_csv_has_a_row_an_algorithm(folder: Path, data: dict[str, Any]) -> None:
         (("--by", "fill", "--fill", "zeros"), "--fill"),
         (("--by", "cache", "--cache", "cold"), "--cache"),
         (("--by", "cache", "--reuse"), "--reuse"),
+        (("--tune", "force", "--reuse"), "--reuse"),
         (("--sweep", "kernle=1"), "--sweep"),
         (("--only", "g"), "no convolution"),
     ],

@@ -12,12 +12,15 @@ from gemmbench.compare import (
     reusable,
     settings_of,
     standing_for,
+    ways_of,
     winning,
 )
 from gemmbench.errors import GemmbenchError
 from gemmbench.problem import Gemm
+from gemmbench.runner import RunOptions
 from gemmbench.suite import Layer, Suite
-from gemmbench.trial import Contender, RaceProtocol, TrialState
+from gemmbench.sweep import Axis, make_grid
+from gemmbench.trial import Contender, Environment, RaceProtocol, TrialState
 
 
 def timed(contender, seconds, **fields):
@@ -49,6 +52,12 @@ def test_a_broken_algorithm_stands_only_where_no_other_backend_has_it():
     assert standing_for([working, BROKEN], "algorithm") == [working]
 
 
+def test_who_took_no_part_stands_where_nobody_else_did():
+    refused = trial("conv1", CONV1, Contender("x", ""), state=TrialState.SKIPPED, reason="no")
+    assert standing_for([refused], "algorithm") == [refused]
+    assert standing_for([FAST, refused], "algorithm") == [FAST]
+
+
 def test_one_that_may_win_stands_before_a_faster_one_that_may_not():
     inexact = timed(blas("im2col"), 0.001, error_limit=1e-6, relative_error=1e-3)
     exact = timed(numba("im2col"), 0.01, error_limit=1e-6, relative_error=1e-7)
@@ -75,7 +84,7 @@ OFFERED = frozenset({("numba", "im2col", "plain", "h"), ("fft", "fft", "plain", 
 
 
 def test_a_race_of_all_that_is_offered_from_the_same_sources_is_reused():
-    assert reusable([(7, [FAST, FFT, SLOW])], OFFERED) == (7, [FAST, FFT])
+    assert reusable([(7, [FAST, FFT, SLOW])], OFFERED, {}) == (7, [FAST, FFT])
 
 
 @pytest.mark.parametrize(
@@ -83,12 +92,45 @@ def test_a_race_of_all_that_is_offered_from_the_same_sources_is_reused():
     [[FAST], [FAST, replace(FFT, source_hash="changed")], [FAST, replace(FFT, state=BROKEN.state)]],
 )
 def test_a_race_that_lacks_something_is_not_reused(race):
-    assert reusable([(7, race)], OFFERED) is None
-    assert reusable([(7, race), (3, [FAST, FFT])], OFFERED) == (3, [FAST, FFT])
+    assert reusable([(7, race)], OFFERED, {}) is None
+    assert reusable([(7, race), (3, [FAST, FFT])], OFFERED, {}) == (3, [FAST, FFT])
+
+
+WINNER = timed(Contender("numba", "im2col", config={"mr": 6}, tuned=True), 0.008)
+IM2COL = ("numba", "im2col", "plain", "h")
+
+
+def test_a_race_without_the_stored_winner_is_not_reused_once_a_search_has_found_one():
+    found = {IM2COL: {"mr": 6}}
+    assert reusable([(7, [FAST, FFT])], OFFERED, found) is None
+    assert reusable([(7, [FAST, WINNER, FFT])], OFFERED, found) == (7, [FAST, WINNER, FFT])
+
+
+def test_where_defaults_alone_are_asked_for_tuned_configs_are_not_taken():
+    assert reusable([(7, [FAST, WINNER, FFT])], OFFERED, None) == (7, [FAST, FFT])
+    assert reusable([(7, [WINNER, FFT])], OFFERED, None) is None
+
+
+def test_a_batch_lowered_as_a_whole_or_another_environment_is_another_race():
+    whole = timed(Contender("numba", "im2col", config={"lowering": "whole"}), 0.01)
+    elsewhere = timed(
+        replace(numba("im2col"), environment=Environment(variables=(("A", "1"),))), 0.01
+    )
+    for other in (whole, elsewhere):
+        assert reusable([(7, [other, FFT])], OFFERED, {}) is None
 
 
 def test_nothing_offered_reuses_nothing():
-    assert reusable([(7, [FAST])], frozenset()) is None
+    assert reusable([(7, [FAST])], frozenset(), {}) is None
+
+
+def test_what_can_be_raced_is_asked_of_every_point():
+    grid = make_grid(CONV1, [Axis("stride", (1, 2))])
+    options = RunOptions(backends=("fft", "blas"), algorithms=("fft", "fft-full"))
+    assert ways_of(grid, options, RaceProtocol(threads=1)) == {
+        (1,): {"fft fft"},
+        (2,): {"fft fft", "fft fft-full"},
+    }
 
 
 def test_a_suite_without_convolutions_is_refused():
@@ -112,7 +154,7 @@ def test_settings_differ_from_the_protocol_in_one_thing_only():
 @pytest.mark.parametrize(
     ("ratio", "l3", "found"),
     [
-        (3.0, 2**25, "cold"), (1.0, 2**25, "NOT COLD"), (1.0, 0, "larger than the caches"),
+        (3.0, 2**25, "cold"), (1.0, 2**25, "not proven"), (1.0, 0, "larger than the caches"),
         (None, 2**25, "unknown"),
     ],
 )  # fmt: skip

@@ -42,6 +42,7 @@ class Stage:
         self.opened: list[str] = []
         self.closed = 0
         self.log: list[tuple[str, str]] = []
+        self.asked: list[tuple[tuple[str, str], dict[str, Any]]] = []
         self.faults: dict[tuple[str, str], Callable[[int], str | Exception | None]] = {}
         self.counts: dict[tuple[str, str], int] = {}
 
@@ -58,6 +59,7 @@ class ScriptedWorker:
     def ask(self, method: str, **params: Any) -> dict[str, Any]:
         key = (self.name, method)
         self.stage.log.append(key)
+        self.stage.asked.append((key, params))
         self.stage.counts[key] = self.stage.counts.get(key, 0) + 1
         fault = self.stage.faults.get(key, lambda count: None)(self.stage.counts[key])
         if isinstance(fault, Exception):
@@ -530,6 +532,15 @@ def test_both_roofs_are_timed_in_every_round_and_kept_with_the_trial(tmp_path: P
         roof=Constant(5.0), memory=Constant(3.0), clock=lambda: stage.now, open_link=stage.open,
     ).run()  # fmt: skip
     assert (trial.peak_flops, trial.peak_bytes) == (5.0, 3.0)
+
+
+@pytest.mark.parametrize(("seconds", "probes"), [(0.05, 9), (2.5, 1)])
+def test_a_long_call_is_probed_once_since_a_request_has_its_time_out(
+    tmp_path: Path, seconds: float, probes: int
+) -> None:
+    stage = Stage({"A": seconds})
+    race(tmp_path, stage, [contender("A")], processes=1)
+    assert [p["probes"] for key, p in stage.asked if key == ("A", "footprint")] == [probes]
 
 
 def test_stages_are_told_at_the_pace_of_the_race() -> None:

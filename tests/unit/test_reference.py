@@ -247,6 +247,10 @@ def test_the_bound_of_a_transform_grows_with_the_phases_that_have_a_tap() -> Non
         assert error_bound(strided, "winograd") == pytest.approx(transforms + sums)
 
 
+def test_needed_bytes_of_an_absurd_size_are_counted_not_wrapped() -> None:
+    assert needed_bytes(Gemm(2**40, 2**40, 1)) > 2**80
+
+
 def test_needed_bytes_grow_with_every_size() -> None:
     small = Conv2d(2, 4, 9, 9, 4, (3, 3))
     for larger in (

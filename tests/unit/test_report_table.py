@@ -36,6 +36,11 @@ def test_table_text_is_as_golden(style, ending):
     check_golden(f"trial_table.{ending}", table + "\n")
 
 
+def test_markdown_takes_no_name_for_markup_or_the_end_of_a_cell():
+    text = trial_table([trial("a|*b*", CONV1, numba("im2col"), 0.01)], {}, format="markdown")
+    assert r"a\|\*b\*" in text
+
+
 def test_sentences_are_as_golden():
     sentences = plain_sentences(example_trials(), example_verdicts())
     check_golden("sentences.txt", "\n".join(sentences) + "\n")

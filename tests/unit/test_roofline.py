@@ -3,12 +3,13 @@ from dataclasses import replace
 import pytest
 from example_trials import CONV1, blas, trial
 
-from gemmbench.problem import Gemm
+from gemmbench.problem import Conv2d, Gemm
 from gemmbench.roofline import (
     above_roof,
     attainable_flops,
     executed_flops,
     intensity,
+    moved_bytes,
     ridge,
     roofline,
 )
@@ -66,3 +67,17 @@ def test_what_was_not_timed_has_a_roof_and_no_share():
 @pytest.mark.parametrize(("seconds", "above"), [(1.9e-3, False), (1.7e-3, True)])
 def test_only_what_beats_a_roof_by_more_than_ten_percent_is_above_it(seconds, above):
     assert above_roof(timed(seconds)) is above
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "dilation", "rows"),
+    [((1, 1), (2, 2), (1, 1), 4), ((3, 3), (2, 2), (1, 1), 7), ((2, 2), (4, 4), (2, 2), 4)],
+)
+def test_rows_of_an_image_that_no_tap_reads_need_not_be_moved(kernel, stride, dilation, rows):
+    problem = Conv2d(2, 3, 8, 8, 5, kernel, stride, dilation=dilation)
+    assert problem.minimal_bytes() - moved_bytes(problem) == 4 * 2 * 3 * 8 * (8 - rows)
+
+
+def test_a_pointwise_layer_with_a_stride_is_not_above_the_roof_for_skipping_rows():
+    problem = Conv2d(1, 64, 32, 32, 1, (1, 1), (2, 2))
+    assert not above_roof(timed(0.6 * problem.minimal_bytes() / 1e9, problem, peak_flops=1e15))

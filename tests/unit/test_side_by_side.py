@@ -76,7 +76,7 @@ def ratio(cold_ratio=3.0, effect=None):
 def test_a_ratio_has_its_interval_and_whether_cold_was_cold():
     text = ratios_text([ratio()], "cache", MACHINE)
     assert "2.000  [1.822, 2.226]  cold (3.0)" in text
-    assert "NOT COLD (1.0)" in ratios_text([ratio(1.0)], "cache", MACHINE)
+    assert "not proven (1.0)" in ratios_text([ratio(1.0)], "cache", MACHINE)
     assert "~[" in ratios_text([ratio(effect=Effect(0.7, 0.6, 0.8, 1))], "cache", MACHINE)
 
 
@@ -84,3 +84,10 @@ def test_a_setting_that_was_not_timed_has_no_ratio():
     failed = replace(ratio(), effect=None)
     (row,) = ratios_data([failed], MACHINE)
     assert (row["ratio"], row["low"], row["high"]) == (None, None, None)
+
+
+def test_a_layer_in_which_nobody_took_part_says_why():
+    refused = trial("conv1", CONV1, Contender("x", ""), state=TrialState.SKIPPED, reason="no way")
+    (layer,) = side_by_side_data([refused], "algorithm", {})
+    assert [(row["backend"], row["state"]) for row in layer["rows"]] == [("x", "SKIPPED")]
+    assert "skipped: x on conv1: no way" in side_by_side_text([refused], "algorithm")

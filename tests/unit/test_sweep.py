@@ -64,14 +64,14 @@ def test_the_coarse_grid_has_the_ends_and_every_second_value():
 
 def test_between_neighbours_that_agree_the_winner_is_inferred():
     winners = dict(zip(points(1, 5, 9, 13), ["direct", "fft", "fft", "fft"], strict=True))
-    todo, inferred = refine(LINE, winners)
+    todo, inferred = refine(LINE, winners, {})
     assert todo == points(3)
     assert inferred == {(7,): "fft", (11,): "fft"}
 
 
 def test_beside_a_point_without_a_winner_everything_is_measured():
     winners = dict(zip(points(1, 5, 9, 13), ["direct", "", "fft", "fft"], strict=True))
-    todo, inferred = refine(LINE, winners)
+    todo, inferred = refine(LINE, winners, {})
     assert todo == points(3, 7)
     assert inferred == {(11,): "fft"}
 
@@ -79,7 +79,7 @@ def test_beside_a_point_without_a_winner_everything_is_measured():
 def test_a_point_is_only_inferred_where_both_directions_agree():
     grid = make_grid(BASE, [Axis("kernel", (1, 3, 5)), Axis("stride", (1, 2, 4))])
     corners = {(1, 1): "direct", (5, 1): "fft", (1, 4): "direct", (5, 4): "direct"}
-    todo, inferred = refine(grid, corners)
+    todo, inferred = refine(grid, corners, {})
     assert inferred == {
         (1, 2): "direct",
         (3, 4): "direct",
@@ -88,11 +88,20 @@ def test_a_point_is_only_inferred_where_both_directions_agree():
 
 
 def test_everything_measured_or_inferred_ends_the_sweep():
-    todo, inferred = refine(LINE, dict.fromkeys(LINE.problems, "fft"))
+    todo, inferred = refine(LINE, dict.fromkeys(LINE.problems, "fft"), {})
     assert (todo, inferred) == ([], {})
 
 
 def test_what_no_neighbours_enclose_is_measured():
     grid = make_grid(BASE, [Axis("batch", (1, 2))])
-    todo, _ = refine(grid, {(1,): "fft"})
+    todo, _ = refine(grid, {(1,): "fft"}, {})
     assert todo == points(2)
+
+
+def test_where_something_else_can_be_raced_nothing_is_inferred():
+    ways = {point: frozenset({"numba im2col"}) for point in LINE.problems}
+    ways[(3,)] |= {"numba winograd"}
+    winners = dict.fromkeys(points(1, 5, 9, 13), "im2col")
+    todo, inferred = refine(LINE, winners, ways)
+    assert todo == points(3)
+    assert inferred == dict.fromkeys(points(7, 11), "im2col")

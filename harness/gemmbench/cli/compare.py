@@ -10,6 +10,7 @@ import click
 from gemmbench.cli.formats import format_option, print_formatted
 from gemmbench.cli.measuring import measuring_options, what_is_asked
 from gemmbench.cli.options import Seconds, check_json_target
+from gemmbench.cli.reusing import SETTINGS, check_reuse, stored
 from gemmbench.cli.suite import SuiteName
 from gemmbench.errors import GemmbenchError
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from gemmbench.trial import Trial
     from gemmbench_results.report.render import TableFormat
     from gemmbench_results.store import Store
-
-SETTINGS = ("fill", "cache")
 
 
 @click.command(
@@ -99,7 +98,9 @@ def compare(
     from gemmbench.runner import RunOptions
 
     check_json_target(json_to)
-    check_together(by, sweeps, cache, fill, reuse=reuse)
+    check_together(by, sweeps, cache, fill)
+    if reuse:
+        check_reuse(by, sweeps, tune)
     asked = what_is_asked(
         (suite,),
         only=only,
@@ -141,7 +142,7 @@ class Output:
     json_to: str | None
 
 
-def check_together(by: str, sweeps: tuple[str, ...], cache: str, fill: str, *, reuse: bool) -> None:
+def check_together(by: str, sweeps: tuple[str, ...], cache: str, fill: str) -> None:
     """Raise GemmbenchError for options that contradict each other."""
     if sweeps and by != "algorithm":
         raise GemmbenchError(f"--by: {by} does not go with --sweep, which maps algorithms.")
@@ -149,8 +150,6 @@ def check_together(by: str, sweeps: tuple[str, ...], cache: str, fill: str, *, r
         raise GemmbenchError("--fill: --by fill races every fill. Leave --fill out.")
     if by == "cache" and cache != "hot":
         raise GemmbenchError("--cache: --by cache races both. Leave --cache out.")
-    if reuse and (sweeps or by in SETTINGS):
-        raise GemmbenchError("--reuse: goes with --by algorithm and --by backend only.")
 
 
 def side_by_side(
@@ -163,6 +162,7 @@ def side_by_side(
     from gemmbench.runner import budget_seconds, run_suites
     from gemmbench.software import detect_software
     from gemmbench_results.report.as_json import run_to_data
+    from gemmbench_results.report.render import prose
     from gemmbench_results.report.sentences import result_sentences
     from gemmbench_results.report.side_by_side import chosen, side_by_side_text, verdicts_of
     from gemmbench_results.store import open_store
@@ -205,8 +205,8 @@ def side_by_side(
         print_formatted(
             output.format,
             lambda style: "\n\n".join(
-                [suite_head(suite.name, suite.description), side_by_side_text(trials, by, style),
-                 *notes]
+                [prose(suite_head(suite.name, suite.description), style),
+                 side_by_side_text(trials, by, style), *(prose(note, style) for note in notes)]
             ) + others,
             lambda: data,
             lambda: [
@@ -225,28 +225,6 @@ def layers_data(trials: "list[Trial]", by: "By", reused: dict[str, int]) -> list
     from gemmbench_results.report.side_by_side import side_by_side_data
 
     return side_by_side_data(trials, by, reused)
-
-
-def stored(
-    store: "Store", asked: "Asked", options: "RunOptions"
-) -> "dict[str, tuple[int, list[Trial]]]":
-    """Of each layer that was raced before, just as it would be now, the run and its trials."""
-    from gemmbench.compare import convolutions, offered_now, reusable
-    from gemmbench.problem import Conv2d
-
-    found = {}
-    for layer in convolutions(asked.suites[0]).layers:
-        problem = layer.problem
-        races = list(store.races(asked.machine, asked.protocol, problem))
-        if not races or not isinstance(problem, Conv2d):
-            continue
-        offered = offered_now(options, asked.protocol, asked.machine, problem)
-        race = reusable(races, offered)
-        if race is not None:
-            # A layer may have had another name then.
-            own = [replace(t, layer=layer.name, suite=asked.suites[0].name) for t in race[1]]
-            found[layer.name] = (race[0], own)
-    return found
 
 
 def sweep(

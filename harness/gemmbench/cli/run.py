@@ -178,6 +178,7 @@ def report(
 ) -> str:
     """One table a suite, what they say in plain sentences, and where the samples are."""
     from gemmbench_results.report.batching import batching_sentences
+    from gemmbench_results.report.render import notes_text, prose
     from gemmbench_results.report.sentences import plain_sentences
     from gemmbench_results.report.table import trial_table
 
@@ -186,10 +187,11 @@ def report(
     for suite, name in zip(suites, names, strict=True):
         trials = [trial for trial in outcome.trials if trial.suite == suite.name]
         verdicts = verdicts_by_layer(trials)
-        parts.append(f"{suite.name}: {suite.description}")
+        parts.append(prose(f"{suite.name}: {suite.description}", style))
         parts.append(trial_table(trials, verdicts, format=style))
-        parts += ["\n".join(gains)] if (gains := batching_sentences(trials)) else []
-        parts += plain_sentences(trials, verdicts, suite=name, options=repeated)
+        parts += [notes_text(gains, style)] if (gains := batching_sentences(trials)) else []
+        said = plain_sentences(trials, verdicts, suite=name, options=repeated)
+        parts += [prose(sentence, style) for sentence in said]
     searched = f"{outcome.evaluations} configs searched, {outcome.reused} stored winners reused; "
     return "\n\n".join([*parts, f"{searched}every sample is in {database} (run {outcome.run})."])
 

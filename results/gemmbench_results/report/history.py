@@ -14,7 +14,8 @@ from gemmbench.changepoints import FEWEST
 from gemmbench_results.export.entries import contender_name
 from gemmbench_results.history import ROOF, Change, Group, Series
 from gemmbench_results.report.escape import markdown_cell, one_line
-from gemmbench_results.report.table import STYLES, Format, digits, seconds_text
+from gemmbench_results.report.render import STYLES, TextFormat
+from gemmbench_results.report.table import digits, seconds_text
 
 BARS = "▁▂▃▄▅▆▇█"
 VALUE_DIGITS = 4
@@ -37,7 +38,7 @@ CSV_COLUMNS = ("fingerprint", *SERIES, "contender", "reference", *POINT, "step_p
 def history_text(
     groups: Sequence[Group],
     *,
-    format: Format = "table",  # noqa: A002  the command line's own word
+    format: TextFormat = "table",  # noqa: A002  the command line's own word
 ) -> str:
     """The groups one after another, each with how it differs from the one before."""
     parts = [part for group in groups for part in _group(group, format)]
@@ -78,7 +79,7 @@ def change_text(change: Change) -> str:
     return f"{100 * change.ratio:+.1f} % in run {change.run} ({day}, {sure}; {what})"
 
 
-def _group(group: Group, style: Format) -> Iterator[str]:
+def _group(group: Group, style: TextFormat) -> Iterator[str]:
     if group.differs:
         bullet = "- " if style == "markdown" else "  "
         listed = "\n".join(f"{bullet}{_shown(str(one), style)}" for one in group.differs)
@@ -132,7 +133,7 @@ def _notes(groups: Sequence[Group]) -> Iterator[str]:
     yield NEVER_A_GATE
 
 
-def _shown(text: str, style: Format) -> str:
+def _shown(text: str, style: TextFormat) -> str:
     return markdown_cell(text) if style == "markdown" else one_line(text)
 
 

@@ -5,15 +5,13 @@ Seconds are scaled here and nowhere else.
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
-from typing import Literal
-
-from tabulate import tabulate
 
 from gemmbench.ranking import is_implausible, may_win
 from gemmbench.roofline import above_roof, roofline
 from gemmbench.space import Config
 from gemmbench.stats import Summary, Verdict
 from gemmbench.trial import Trial, TrialState
+from gemmbench_results.report.render import LEFT, RIGHT, TextFormat, notes_text, table_text
 from gemmbench_results.report.standing import (
     Standing,
     fraction_of_peak,
@@ -21,15 +19,11 @@ from gemmbench_results.report.standing import (
     standings,
 )
 
-Format = Literal["table", "markdown"]
-
-STYLES = {"table": "simple", "markdown": "github"}  # our name -> tabulate's
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 REASON_LENGTH = 90  # characters of a reason in the table; the JSON has all of it
 WIDEST = 100  # percent; a wider interval says only that nothing is known
 CHOSEN_ELSEWHERE = frozenset({"algorithm", "weights", "threads"})  # not tile sizes
 
-RIGHT, LEFT = "right", "left"
 COLUMNS = {
     "layer": LEFT,
     "m×k×n": LEFT,
@@ -65,7 +59,7 @@ def trial_table(
     trials: Sequence[Trial],
     verdicts: Mapping[str, Sequence[Verdict]],
     *,
-    format: Format = "table",  # noqa: A002  the command line's own word
+    format: TextFormat = "table",  # noqa: A002  the command line's own word
 ) -> str:
     """The race trials of one suite as text, footnotes included; '' without any.
 
@@ -77,16 +71,10 @@ def trial_table(
     if not rows:
         return ""
     columns = [name for name in COLUMNS if any(row[name] for row in rows)]
-    table = tabulate(
-        [[row[name] for name in columns] for row in rows],
-        headers=columns,
-        tablefmt=STYLES[format],
-        disable_numparse=True,
-        colalign=[COLUMNS[name] for name in columns],
-    )
-    lines = [line.rstrip() for line in table.splitlines()]
-    notes = list(footnotes([s for layer in layers.values() for s in layer]))
-    return "\n".join([*lines, *([""] if notes else []), *notes])
+    kept = {name: COLUMNS[name] for name in columns}
+    table = table_text(kept, [[row[name] for name in columns] for row in rows], format)
+    notes = notes_text(list(footnotes([s for layer in layers.values() for s in layer])), format)
+    return "\n\n".join(part for part in (table, notes) if part)
 
 
 def time_text(summary: Summary) -> str:
