@@ -22,6 +22,11 @@ window.refused = [];
 addEventListener("securitypolicyviolation", (event) => refused.push(event.violatedDirective));
 """
 
+NO_NETWORK = """
+const parse = JSON.parse;
+JSON.parse = (text) => ({ ...parse(text), network: [] });
+"""
+
 
 @dataclass
 class Opened:
@@ -174,6 +179,29 @@ def test_charts_follow_a_dark_page(opened: Opened) -> None:
     expect(page.locator("body")).to_have_css("background-color", DARK_PAPER)
     page.emulate_media(color_scheme="light")
     expect(tick).to_have_css("fill", LIGHT_INK)
+
+
+def test_every_chart_is_in_the_colours_of_paper_when_the_browser_prints(
+    browser: Any, file: Path
+) -> None:
+    ticks = (
+        "[...document.querySelectorAll('.chart .xtick text')].map(t => getComputedStyle(t).fill)"
+    )
+    for one in open_page(browser, file, color_scheme="dark"):
+        wait_until_drawn(one.page)
+        assert set(one.page.evaluate(ticks)) == {DARK_INK}
+        now = f"(dispatchEvent(new Event('beforeprint')), {ticks})"  # nothing is awaited
+        assert set(one.page.evaluate(now)) == {LIGHT_INK}
+        one.page.evaluate("dispatchEvent(new Event('afterprint'))")
+        assert set(one.page.evaluate(ticks)) == {DARK_INK}
+
+
+def test_a_chart_that_cannot_be_drawn_leaves_the_others(browser: Any, file: Path) -> None:
+    from playwright.sync_api import expect
+
+    for one in open_page(browser, file, NO_NETWORK):
+        one.page.locator("[data-chart=network]").get_by_text("Not drawn").wait_for()
+        expect(one.page.locator("[data-chart][data-drawn]")).to_have_count(len(CHARTS) - 1)
 
 
 def test_a_narrow_screen_needs_no_scrolling_to_the_side(browser: Any, file: Path) -> None:

@@ -35,8 +35,15 @@ async function draw(place) {
   place.dataset.drawn = "";
 }
 
-async function drawAll() {
-  for (const place of places) await draw(place);
+// All are begun at once: the browser prints what is there when the handlers of its event return.
+function drawAll() {
+  return Promise.all(places.map((place) => draw(place).catch((error) => refuse(place, error))));
+}
+
+function refuse(place, error) {
+  place.classList.add("failed");
+  place.removeAttribute("role");  // an image's text is not read out
+  place.textContent = `Not drawn (${error.message}). The figures are in the table below.`;
 }
 
 function choose(event) {
@@ -48,15 +55,11 @@ function choose(event) {
 async function startCharts() {
   try {
     await loadPlotly();
-    await drawAll();
   } catch (error) {
-    for (const place of places) {
-      if ("drawn" in place.dataset) continue;
-      place.classList.add("failed");
-      place.textContent = `Not drawn (${error.message}). The figures are in the table below.`;
-    }
+    places.forEach((place) => refuse(place, error));
     return;
   }
+  await drawAll();
   document.querySelectorAll("select[data-for]").forEach((one) => (one.onchange = choose));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
   addEventListener("beforeprint", () => { root.dataset.print = ""; drawAll(); });
