@@ -102,6 +102,15 @@ def test_nothing_is_complained_of_and_nothing_leaves_the_page(opened: Opened, fi
     assert opened.page.evaluate("refused") == []
 
 
+def test_no_button_of_a_chart_offers_to_upload_it(opened: Opened) -> None:
+    buttons = opened.page.locator(".modebar-btn").evaluate_all(
+        "all => all.map(button => button.dataset.title)"
+    )
+    assert set(buttons) == {
+        "Download plot as a PNG", "Zoom", "Pan", "Zoom in", "Zoom out", "Autoscale", "Reset axes"
+    }  # fmt: skip
+
+
 def test_the_policy_refuses_a_request_and_a_script(browser: Any, file: Path) -> None:
     for one in open_page(browser, file):
         wait_until_drawn(one.page)

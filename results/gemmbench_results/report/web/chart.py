@@ -131,6 +131,11 @@ def layout(height: int) -> dict[str, Any]:
             "traceorder": "normal",
         },
         "hovermode": "closest",
+        "modebar": {  # Plotly's own guess beside a transparent paper is white on grey
+            "bgcolor": "rgba(0,0,0,0)",
+            "color": "var(--soft)",
+            "activecolor": "var(--ink)",
+        },
         "hoverlabel": {
             "bgcolor": "var(--card)",
             "bordercolor": "var(--line)",

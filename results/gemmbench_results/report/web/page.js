@@ -27,11 +27,14 @@ function coloured(value, style) {
   return name ? style.getPropertyValue(name[1]).trim() : value;
 }
 
+// Without the button that opens Plotly's cloud and uploads the chart: no policy forbids a new window.
+const OPTIONS = { responsive: true, displaylogo: false, showSendToCloud: false,
+  plotlyServerURL: "", modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+
 async function draw(place) {
   const key = place.dataset.chart;
   const figure = coloured(figures[key][chosen[key] || 0], getComputedStyle(root));
-  await Plotly.react(place, figure.data, figure.layout,
-    { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] });
+  await Plotly.react(place, figure.data, figure.layout, OPTIONS);
   place.dataset.drawn = "";
 }
 
