@@ -30,6 +30,11 @@ def rank(trials: Sequence[Trial]) -> tuple[Verdict, ...]:
     return tuple(verdicts)
 
 
+def is_doubtful(verdict: Verdict) -> bool:
+    """Whether one leads alone and is still no winner: it passed the machine's peak."""
+    return verdict.kind == "undecided" and len(verdict.leaders) == 1
+
+
 def is_transform(contender: Contender) -> bool:
     """Whether it computes by transforms, which execute fewer operations than the direct method."""
     return contender.algorithm in TRANSFORM_ALGORITHMS

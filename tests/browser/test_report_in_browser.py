@@ -22,6 +22,11 @@ window.refused = [];
 addEventListener("securitypolicyviolation", (event) => refused.push(event.violatedDirective));
 """
 
+NO_NETWORK = """
+const parse = JSON.parse;
+JSON.parse = (text) => ({ ...parse(text), network: [] });
+"""
+
 
 @dataclass
 class Opened:
@@ -95,6 +100,15 @@ def test_nothing_is_complained_of_and_nothing_leaves_the_page(opened: Opened, fi
     assert opened.complaints == []
     assert opened.requests == [file.as_uri()]
     assert opened.page.evaluate("refused") == []
+
+
+def test_no_button_of_a_chart_offers_to_upload_it(opened: Opened) -> None:
+    buttons = opened.page.locator(".modebar-btn").evaluate_all(
+        "all => all.map(button => button.dataset.title)"
+    )
+    assert set(buttons) == {
+        "Download plot as a PNG", "Zoom", "Pan", "Zoom in", "Zoom out", "Autoscale", "Reset axes"
+    }  # fmt: skip
 
 
 def test_the_policy_refuses_a_request_and_a_script(browser: Any, file: Path) -> None:
@@ -174,6 +188,29 @@ def test_charts_follow_a_dark_page(opened: Opened) -> None:
     expect(page.locator("body")).to_have_css("background-color", DARK_PAPER)
     page.emulate_media(color_scheme="light")
     expect(tick).to_have_css("fill", LIGHT_INK)
+
+
+def test_every_chart_is_in_the_colours_of_paper_when_the_browser_prints(
+    browser: Any, file: Path
+) -> None:
+    ticks = (
+        "[...document.querySelectorAll('.chart .xtick text')].map(t => getComputedStyle(t).fill)"
+    )
+    for one in open_page(browser, file, color_scheme="dark"):
+        wait_until_drawn(one.page)
+        assert set(one.page.evaluate(ticks)) == {DARK_INK}
+        now = f"(dispatchEvent(new Event('beforeprint')), {ticks})"  # nothing is awaited
+        assert set(one.page.evaluate(now)) == {LIGHT_INK}
+        one.page.evaluate("dispatchEvent(new Event('afterprint'))")
+        assert set(one.page.evaluate(ticks)) == {DARK_INK}
+
+
+def test_a_chart_that_cannot_be_drawn_leaves_the_others(browser: Any, file: Path) -> None:
+    from playwright.sync_api import expect
+
+    for one in open_page(browser, file, NO_NETWORK):
+        one.page.locator("[data-chart=network]").get_by_text("Not drawn").wait_for()
+        expect(one.page.locator("[data-chart][data-drawn]")).to_have_count(len(CHARTS) - 1)
 
 
 def test_a_narrow_screen_needs_no_scrolling_to_the_side(browser: Any, file: Path) -> None:

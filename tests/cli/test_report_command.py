@@ -56,7 +56,7 @@ def test_an_older_run_may_be_chosen(db: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("nosuch",), "no stored race has 'nosuch'. Choose from alexnet"),
+        (("nosuch",), "holds no race of 'nosuch'. Choose from alexnet"),
         (("--run", "7"), "there is no run 7"),
         (("--html", "page.txt"), "--html: got 'page.txt', expected FILE.html"),
         (("--html", "/no/such/folder/page.html"), "in a folder that exists"),

@@ -1,5 +1,7 @@
 """Chart data of the report: pure functions from trials."""
 
+from dataclasses import replace
+
 import pytest
 from example_trials import CONV1, CONV2, FC6, PEAK, blas, example_trials, numba, trial
 
@@ -178,6 +180,21 @@ def test_the_headline_counts_layers_by_who_surely_leads_them() -> None:
     assert headline(trials) == "numba is fastest on 2 of 3 layers. On fc7 it is not decided."
     skipped = trial("fc6", FC6, blas("gemm"), state=TrialState.SKIPPED)
     assert headline([skipped]) == "Nobody is surely fastest on any layer."
+
+
+def test_who_passed_the_peak_is_surely_fastest_nowhere() -> None:
+    own = [
+        replace(one, peak_flops=1e3)  # FLOP/s, which im2col passes by far
+        for one in race(3, 1, im2col=1.0, direct=2.0)
+    ]
+    assert headline(own) == "Nobody is surely fastest on any layer."
+    assert kernel_map([own], "plain")[0].sure == 0
+    both = [*own, *race(5, 1, im2col=1.0, direct=2.0)]
+    assert headline(both) == "numba is fastest on 1 of 2 layers. On k3s1 it is not decided."
+
+
+def test_who_raced_alone_is_fastest_nowhere() -> None:
+    assert headline(race(3, 1, im2col=1.0)) == "Nobody is surely fastest on any layer."
 
 
 def test_the_tiles_tell_the_pass_the_share_of_the_peak_and_what_did_not_complete() -> None:

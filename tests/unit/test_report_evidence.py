@@ -60,7 +60,7 @@ def test_a_suite_is_chosen_by_name_and_two_of_one_run_are_asked_about(store: Sto
 @pytest.mark.parametrize(
     ("suite", "number", "message"),
     [
-        ("alexnt", None, "no stored race has 'alexnt'. Did you mean 'alexnet'?"),
+        ("alexnt", None, "holds no race of 'alexnt'. Did you mean 'alexnet'?"),
         (None, 9, "there is no run 9"),
         (None, 2, "run 2 holds no race. Leave --run out"),
         ("vgg16", 1, "run 1 holds no race of 'vgg16'"),

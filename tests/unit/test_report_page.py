@@ -3,6 +3,7 @@
 import json
 import re
 from base64 import b64decode, b64encode
+from dataclasses import replace
 from gzip import decompress
 from hashlib import sha256
 from html.parser import HTMLParser
@@ -11,8 +12,14 @@ from pathlib import Path
 import pytest
 from example_trials import CONV1, blas, trial
 
+from gemmbench.trial import Contender, Trial
 from gemmbench_results.report.web.chart import Chart, label
-from gemmbench_results.report.web.charts import algorithm_charts, run_charts
+from gemmbench_results.report.web.charts import (
+    algorithm_charts,
+    network_chart,
+    ratios_chart,
+    run_charts,
+)
 from gemmbench_results.report.web.evidence import Evidence, gather
 from gemmbench_results.report.web.page import json_text, plotly_source, report_page
 from gemmbench_results.report.web.search_charts import history_chart, search_charts
@@ -46,6 +53,10 @@ def charts(evidence: Evidence) -> list[Chart]:
         *search_charts(evidence),
         history_chart(evidence),
     ]
+
+
+def network_of(trials: list[Trial]) -> Chart:
+    return network_chart(trials, {})
 
 
 class Elements(HTMLParser):
@@ -93,6 +104,15 @@ def test_a_chart_without_data_says_so_and_draws_no_box(bare: Evidence) -> None:
     assert "made without a bandwidth" in page
 
 
+def test_a_search_of_one_config_is_not_said_to_be_missing(evidence: Evidence) -> None:
+    short = replace(evidence, searches=replace(evidence.searches,
+                                               trials=evidence.searches.trials[:1]))  # fmt: skip
+    captions = {chart.caption for chart in search_charts(short)}
+    assert captions == {
+        "No search to draw: none timed more than one config. Give it more --budget."
+    }
+
+
 def test_text_from_suites_and_backends_is_text_everywhere(evidence: Evidence) -> None:
     page = report_page(evidence, {}, "results.db", LIBRARY)
     found = Elements(page)
@@ -102,6 +122,29 @@ def test_text_from_suites_and_backends_is_text_everywhere(evidence: Evidence) ->
     assert [tag for tag, _ in found.tags if tag in ("b", "i", "u")] == []
     assert [tag for tag, _ in found.tags].count("script") == 3
     assert "alert(1)</script>" not in page
+
+
+@pytest.mark.parametrize(("threads", "text"), [(1, "1 thread "), (2, "2 threads ")])
+def test_the_head_counts_threads_in_english(evidence: Evidence, threads: int, text: str) -> None:
+    run = replace(evidence.run, protocol=replace(evidence.run.protocol, threads=threads))
+    assert f", {text}" in Elements(report_page(replace(evidence, run=run), {}, "", LIBRARY)).text
+
+
+def test_a_table_that_may_be_too_wide_is_scrolled_by_the_keyboard_too(evidence: Evidence) -> None:
+    tags = Elements(report_page(evidence, {}, "results.db", LIBRARY)).tags
+    scrolled = [attrs for _, attrs in tags if attrs.get("class") == "scroll"]
+    assert len(scrolled) == len(KEYS) + 1
+    assert all(attrs["tabindex"] == "0" and attrs["aria-label"] for attrs in scrolled)
+
+
+def test_without_scripts_the_page_says_where_the_figures_are(evidence: Evidence) -> None:
+    page = report_page(evidence, {}, "results.db", LIBRARY)
+    assert "<noscript><p>Scripts are off" in page
+
+
+def test_the_note_of_a_tile_comes_after_its_name_and_value(evidence: Evidence) -> None:
+    page = report_page(evidence, {}, "results.db", LIBRARY)
+    assert re.search(r"<dt>configs searched</dt><dd>6</dd><dd class=note>each verified", page)
 
 
 def test_labels_show_markup_instead_of_obeying_it() -> None:
@@ -115,6 +158,19 @@ def test_no_label_of_any_figure_holds_markup_of_a_user(evidence: Evidence) -> No
     text = json.dumps([[dict(view.figure) for view in chart.views] for chart in charts(evidence)])
     assert "&lt;script&gt;" in text
     assert set(re.findall(r"</?[a-z]+", text)) == {"<br"}
+
+
+@pytest.mark.parametrize(
+    ("chart", "axis", "rest"), [(ratios_chart, "xaxis", " direct"), (network_of, "yaxis", "")]
+)
+def test_names_that_differ_at_their_end_keep_places_of_their_own(chart, axis, rest) -> None:
+    folder = "./a/folder/of/kernels/whose/path/is/long/enough/to/be/cut"
+    names = [f"{folder}/{name}.py:K" for name in ("first", "second")]
+    found = chart([trial("conv1", CONV1, Contender(name, "direct"), 0.01) for name in names])
+    shown = found.views[0].figure["layout"][axis]
+    assert shown["categoryarray"][-2:] == [f"{name}{rest}" for name in names]
+    assert shown["tickvals"] == shown["categoryarray"]
+    assert max(map(len, shown["ticktext"])) == 44
 
 
 def test_json_in_a_script_cannot_end_it_and_must_be_finite() -> None:

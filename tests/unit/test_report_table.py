@@ -95,6 +95,13 @@ def test_who_raced_alone_has_not_won():
     assert "fastest" not in " ".join(plain_sentences(trials, verdicts))
 
 
+def test_a_single_leader_that_is_no_winner_is_not_undecided_between_one():
+    trials = [trial("conv1", CONV1, c("im2col"), s) for c, s in ((blas, 1e-6), (numba, 0.02))]
+    assert plain_sentences(trials, {"conv1": rank(trials)})[0] == (
+        "blas im2col leads on conv1, faster than the peak allows and so not believed."
+    )
+
+
 def test_each_kind_of_weights_has_its_winner():
     contenders = [
         c(algorithm, weights=weights)

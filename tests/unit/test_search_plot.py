@@ -37,6 +37,8 @@ def test_a_page_holds_both_figures_and_loads_nothing() -> None:
     assert page.count("Plotly.newPlot(") >= 2
     assert "best so far" in page
     assert 'src="http' not in page
+    drawn = page.count('class="plotly-graph-div"')
+    assert page.count('"showSendToCloud": false') == drawn >= 2  # no button that uploads
 
 
 def test_axes_may_be_chosen_and_nothing_measured_is_said() -> None:

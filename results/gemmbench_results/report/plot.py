@@ -31,7 +31,12 @@ def search_page(trials: Sequence[Trial], axes: tuple[str, ...] | None = None) ->
         parts.append(f"<h2>{escape(title)}</h2>")
         for figure in (_progress(points), _heat_map(points, axes)):
             library = "inline" if len(parts) == 1 else False
-            html = plotly.io.to_html(figure, full_html=False, include_plotlyjs=library == "inline")
+            html = plotly.io.to_html(
+                figure,
+                config={"showSendToCloud": False, "plotlyServerURL": ""},  # no button that uploads
+                full_html=False,
+                include_plotlyjs=library == "inline",
+            )
             parts.append(html)
     body = "\n".join(parts) or "<p>No config was measured.</p>"
     return (

@@ -22,6 +22,9 @@ LISTED_LAYERS = 6  # longer lists become a count
 FAR_FROM_PEAK = 0.5  # below half of the peak a longer search often pays
 LONG_BUDGET = 300  # seconds
 
+# One that would have won but for being faster than the machine's peak.
+DOUBTFUL = "{} leads on {}, faster than the peak allows and so not believed"
+
 Layers = Mapping[str, Sequence[Standing]]
 
 
@@ -57,18 +60,26 @@ def result_sentences(
 def _winners(layers: Layers) -> str:
     """As 'numba im2col is fastest on conv1 and conv2; blas gemm and numba gemm tie on fc6.'."""
     wins: dict[tuple[str, str], list[str]] = {}
+    alone: set[str] = set()
     for name, layer in layers.items():
         marked = {(s.mark, s.trial.contender.weights) for s in layer if s.mark}
         for mark, weights in sorted(marked):
             leaders = [s for s in layer if (s.mark, s.trial.contender.weights) == (mark, weights)]
-            wins.setdefault((mark, _listed([_label(s.trial) for s in leaders])), []).append(name)
+            who = _listed([_label(s.trial) for s in leaders])
+            wins.setdefault((mark, who), []).append(name)
+            alone |= {who} if len(leaders) == 1 else set()
     verb = {
         "winner": "{} is fastest on {}",
         "tie": "{} tie on {}",
         "undecided": "between {} it is undecided on {}",
     }
     order = sorted(wins, key=lambda key: list(verb).index(key[0]))
-    clauses = [verb[mark].format(who, _named(wins[mark, who], len(layers))) for mark, who in order]
+    clauses = [
+        (DOUBTFUL if mark == "undecided" and who in alone else verb[mark]).format(
+            who, _named(wins[mark, who], len(layers))
+        )
+        for mark, who in order
+    ]
     return f"{'; '.join(clauses)}." if clauses else ""
 
 

@@ -17,6 +17,7 @@ from gemmbench_results.report.web.chart import (
     hover,
     label,
     layout,
+    place,
     rows_height,
 )
 
@@ -29,8 +30,8 @@ def ratios_figure(found: Ratios) -> Figure:
         "data": [
             {
                 "type": "heatmap",
-                "x": [label(name) for name in found.contenders],
-                "y": [label(name) for name in found.layers],
+                "x": [place(name) for name in found.contenders],
+                "y": [place(name) for name in found.layers],
                 "z": [[_shade(ratio) for ratio in row] for row in found.ratios],
                 "text": [[ratio_text(ratio) for ratio in row] for row in found.ratios],
                 "texttemplate": "%{text}",
@@ -61,11 +62,11 @@ def ratios_figure(found: Ratios) -> Figure:
         "layout": {
             **layout(150 + 34 * len(found.layers)),
             "xaxis": {
-                **cells([label(n) for n in found.contenders]),
+                **cells(found.contenders),
                 "side": "top",
                 "tickangle": -30,
             },
-            "yaxis": {**cells([label(n) for n in found.layers]), "autorange": "reversed"},
+            "yaxis": {**cells(found.layers), "autorange": "reversed"},
         },
     }
 
@@ -117,7 +118,7 @@ def stages_figure(contenders: Sequence[Staged], names: Sequence[str]) -> Figure:
 
     `names` are the stages of all figures of the chart, so that a stage looks alike in each.
     """
-    rows = [label(one.contender) for one in contenders]
+    rows = [place(one.contender) for one in contenders]
     used = [
         name for name in names if any(name == stage for c in contenders for stage, _ in c.stages)
     ]
@@ -171,7 +172,7 @@ def stages_figure(contenders: Sequence[Staged], names: Sequence[str]) -> Figure:
             "bargap": 0.25,
             "uniformtext": {"mode": "hide", "minsize": 10},
             "xaxis": from_zero("milliseconds a call"),
-            "yaxis": downwards(rows),
+            "yaxis": downwards([one.contender for one in contenders]),
         },
     }
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from gemmbench.problem import Conv2d, Pair
-from gemmbench.ranking import rank
+from gemmbench.ranking import is_doubtful, rank
 from gemmbench.trial import Trial
 from gemmbench_results.export.entries import Entry, contender_name, entries
 from gemmbench_results.report.web.speeds import layer_names, ranked
@@ -145,7 +145,7 @@ def _win(own: Sequence[Trial], found: Sequence[Entry], weights: str) -> tuple[st
     only = [trial for trial in own if trial.contender.weights == weights]
     verdicts = rank(only)
     leaders = {only[i].contender.algorithm for verdict in verdicts for i in verdict.leaders}
-    sure = leaders == {_algorithm(fastest)}
+    sure = leaders == {_algorithm(fastest)} and not any(map(is_doubtful, verdicts))
     return _algorithm(fastest), sure, min(others) / fastest.summary.median
 
 

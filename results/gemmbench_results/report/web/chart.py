@@ -47,6 +47,14 @@ class Chart:
     rows: tuple[tuple[str, ...], ...] = ()
 
 
+def place(text: str) -> str:
+    """`text` as a place on an axis of names: never cut, or two of them could become one.
+
+    Two kernels in one folder differ at the end of their names; `categories` shows them cut.
+    """
+    return escape(one_line(text), quote=False)
+
+
 def label(text: str, longest: int = LONGEST_LABEL) -> str:
     """`text` as Plotly shows it unchanged: one line, cut, without what it reads as markup.
 
@@ -86,9 +94,14 @@ def logarithmic(title: str) -> dict[str, Any]:
 
 
 def categories(names: Sequence[str], title: str = "") -> dict[str, Any]:
-    """An axis of names in that order, so that none is taken for a number or a date."""
-    listed = {"type": "category", "categoryorder": "array", "categoryarray": list(names)}
-    return {**axis(title), **listed}
+    """An axis of names in that order, so that none is taken for a number or a date.
+
+    What stands at a name has to name it by `place`. Long ones are shown cut.
+    """
+    places, shown = [place(name) for name in names], [label(name) for name in names]
+    listed = {"type": "category", "categoryorder": "array", "categoryarray": places}
+    cut = {"tickmode": "array", "tickvals": places, "ticktext": shown} if shown != places else {}
+    return {**axis(title), **listed, **cut}
 
 
 def cells(names: Sequence[str], title: str = "") -> dict[str, Any]:
@@ -118,6 +131,11 @@ def layout(height: int) -> dict[str, Any]:
             "traceorder": "normal",
         },
         "hovermode": "closest",
+        "modebar": {  # Plotly's own guess beside a transparent paper is white on grey
+            "bgcolor": "rgba(0,0,0,0)",
+            "color": "var(--soft)",
+            "activecolor": "var(--ink)",
+        },
         "hoverlabel": {
             "bgcolor": "var(--card)",
             "bordercolor": "var(--line)",

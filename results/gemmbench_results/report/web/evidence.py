@@ -120,7 +120,7 @@ def _nothing(store: Store, suite: str | None, number: int | None) -> str:
     stored = sorted({name for _, name in _raced(store, None, None)})
     if suite is None or not stored:
         return "holds no race yet. Run 'gemmbench run SUITE' first."
-    return f"suite: no stored race has {suite!r}.{did_you_mean(suite, stored)}"
+    return f"holds no race of {suite!r}.{did_you_mean(suite, stored)}"
 
 
 def _comparable(store: Store, run: Run) -> list[int]:

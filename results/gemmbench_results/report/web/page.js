@@ -27,16 +27,26 @@ function coloured(value, style) {
   return name ? style.getPropertyValue(name[1]).trim() : value;
 }
 
+// Without the button that opens Plotly's cloud and uploads the chart: no policy forbids a new window.
+const OPTIONS = { responsive: true, displaylogo: false, showSendToCloud: false,
+  plotlyServerURL: "", modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+
 async function draw(place) {
   const key = place.dataset.chart;
   const figure = coloured(figures[key][chosen[key] || 0], getComputedStyle(root));
-  await Plotly.react(place, figure.data, figure.layout,
-    { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] });
+  await Plotly.react(place, figure.data, figure.layout, OPTIONS);
   place.dataset.drawn = "";
 }
 
-async function drawAll() {
-  for (const place of places) await draw(place);
+// All are begun at once: the browser prints what is there when the handlers of its event return.
+function drawAll() {
+  return Promise.all(places.map((place) => draw(place).catch((error) => refuse(place, error))));
+}
+
+function refuse(place, error) {
+  place.classList.add("failed");
+  place.removeAttribute("role");  // an image's text is not read out
+  place.textContent = `Not drawn (${error.message}). The figures are in the table below.`;
 }
 
 function choose(event) {
@@ -48,15 +58,11 @@ function choose(event) {
 async function startCharts() {
   try {
     await loadPlotly();
-    await drawAll();
   } catch (error) {
-    for (const place of places) {
-      if ("drawn" in place.dataset) continue;
-      place.classList.add("failed");
-      place.textContent = `Not drawn (${error.message}). The figures are in the table below.`;
-    }
+    places.forEach((place) => refuse(place, error));
     return;
   }
+  await drawAll();
   document.querySelectorAll("select[data-for]").forEach((one) => (one.onchange = choose));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
   addEventListener("beforeprint", () => { root.dataset.print = ""; drawAll(); });

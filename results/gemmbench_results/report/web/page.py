@@ -69,6 +69,7 @@ def report_page(evidence: Evidence, counts: Counts, database: str, plotly: str) 
 <nav aria-label="Sections">{_links([*groups, *LAST_SECTIONS])}</nav>
 </header>
 <main>
+<noscript><p>Scripts are off: no chart is drawn, but its figures are below it.</p></noscript>
 {"".join(_section(key, name, own) for key, name, own in groups)}
 {_trials(evidence)}
 {_about(evidence, database)}
@@ -94,6 +95,11 @@ def json_text(data: Any) -> str:
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
+
+
+def threads_text(threads: int) -> str:
+    """'1 thread', '2 threads'."""
+    return f"{threads} thread{'s' * (threads != 1)}"
 
 
 def _policy(*scripts: str) -> str:
@@ -122,15 +128,16 @@ def _header(evidence: Evidence) -> str:
     return (
         f"<p class=brand>gemmbench report</p>\n<h1>{escape(evidence.suite)}</h1>\n"
         f"<p class=where>{escape(run.machine.cpu)} ({escape(run.machine.microarchitecture)}), "
-        f"{run.protocol.threads} threads · run {run.number}, {escape(run.started_at[:10])}</p>\n"
+        f"{threads_text(run.protocol.threads)} · run {run.number}, "
+        f"{escape(run.started_at[:10])}</p>\n"
         f"<p class=lead>{escape(summary.headline(evidence.trials))}</p>\n<ul class=said>{said}</ul>"
     )
 
 
 def _tiles(shown: Iterable[summary.Tile]) -> str:
     boxes = "".join(
-        f"<div><dt>{escape(tile.name)}</dt><dd>{escape(tile.value)}"
-        f"<small>{escape(tile.note)}</small></dd></div>"
+        f"<div><dt>{escape(tile.name)}</dt><dd>{escape(tile.value)}</dd>"
+        f"{f'<dd class=note>{escape(tile.note)}</dd>' if tile.note else ''}</div>"
         for tile in shown
     )
     return f"<dl class=tiles>{boxes}</dl>"
@@ -169,7 +176,13 @@ def _table(chart: Chart) -> str:
         f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in chart.rows
     )
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f"<div class=scroll>{table}</div>"
+    return _scrolled(f"{chart.title} as a table", table)
+
+
+def _scrolled(name: str, table: str) -> str:
+    """`table` where it may be wider than the page, to be scrolled by the keyboard as well."""
+    region = f'class=scroll role=region tabindex=0 aria-label="{escape(name)}"'
+    return f"<div {region}>{table}</div>"
 
 
 def _figures(charts: Iterable[Chart]) -> dict[str, list[Any]]:
@@ -188,6 +201,10 @@ def _trials(evidence: Evidence) -> str:
         f"<button type=button>{escape(column.name)}</button></th>"
         for column in COLUMNS
     )
+    table = (
+        f"<table id=all aria-describedby=trials-says><thead><tr>{head}</tr></thead>\n"
+        f"<tbody>\n{''.join(_row(row) for row in rows)}</tbody></table>"
+    )
     return f"""<section id="trials"><h2>All trials</h2>
 <p id=trials-says>Every contender of the run and every config that was searched.{note} A heading
 sorts; words in the filter must all occur in a row. At most {MOST_ROWS} rows.</p>
@@ -196,9 +213,7 @@ sorts; words in the filter must all occur in a row. At most {MOST_ROWS} rows.</p
 <label for=purpose>Show</label>
 <select id=purpose><option value="">everything</option>{options}</select>
 <output id=shown aria-live=polite>{len(rows)} trials</output></p>
-<div class=scroll><table id=all aria-describedby=trials-says><thead><tr>{head}</tr></thead>
-<tbody>
-{"".join(_row(row) for row in rows)}</tbody></table></div></section>
+{_scrolled("All trials", table)}</section>
 """
 
 

@@ -16,10 +16,12 @@ FEWEST_EVALUATIONS = 2  # one config is no search
 
 def search_charts(evidence: Evidence) -> list[Chart]:
     """The best so far of each search, and its times over two axes of its space."""
-    found = [
-        one for one in searches(evidence.searches.trials) if len(one.trials) >= FEWEST_EVALUATIONS
-    ]
+    begun = searches(evidence.searches.trials)
+    found = [one for one in begun if len(one.trials) >= FEWEST_EVALUATIONS]
     timed = [one for one in found if improvements(one)]
+    if begun and not timed:
+        why = "No search to draw: none timed more than one config. Give it more --budget."
+        return [Chart("curves", "Searches", why), Chart("tiles", "Tile sizes", why)]
     if not timed:
         why = (
             "No search is stored: 'gemmbench tune' makes one, and 'gemmbench run' where no winner "

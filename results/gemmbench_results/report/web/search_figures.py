@@ -15,6 +15,7 @@ from gemmbench_results.report.web.chart import (
     hover,
     label,
     layout,
+    place,
     stroke,
 )
 from gemmbench_results.report.web.lines import Line
@@ -70,8 +71,8 @@ def tiles_figure(found: TileMap) -> Figure:
         "data": [
             {
                 "type": "heatmap",
-                "x": [label(value) for value in found.columns],
-                "y": [label(value) for value in found.rows],
+                "x": [place(value) for value in found.columns],
+                "y": [place(value) for value in found.rows],
                 "z": [list(row) for row in found.ms],
                 "text": [["" if ms is None else digits(ms, 3) for ms in row] for row in found.ms],
                 "texttemplate": "%{text}",
@@ -85,8 +86,8 @@ def tiles_figure(found: TileMap) -> Figure:
         ],
         "layout": {
             **layout(140 + 30 * max(3, len(found.rows))),
-            "xaxis": cells([label(v) for v in found.columns], title=label(found.across)),
-            "yaxis": cells([label(v) for v in found.rows], title=label(found.down)),
+            "xaxis": cells(found.columns, title=label(found.across)),
+            "yaxis": cells(found.rows, title=label(found.down)),
         },
     }
 

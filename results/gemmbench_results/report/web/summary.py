@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gemmbench.machine import Machine
-from gemmbench.ranking import rank
+from gemmbench.ranking import is_doubtful, rank
 from gemmbench.stats import Verdict
 from gemmbench.trial import Trial
 from gemmbench_results.fingerprint import fingerprint
@@ -23,6 +23,8 @@ from gemmbench_results.report.web.speeds import (
 from gemmbench_results.store import Run
 
 Facts = tuple[tuple[str, str], ...]
+
+DOUBT = "nobody"  # beside a leader that is not believed
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,14 +146,21 @@ def protocol_facts(run: Run) -> Facts:
 
 
 def _leading(own: Sequence[Trial]) -> set[str]:
-    """The lanes of a layer's leaders among plain weights; prepared ones where all are."""
+    """The lanes of a layer's leaders among plain weights; prepared ones where all are.
+
+    A single leader that is no winner, because it passed the peak, shares the layer with `DOUBT`;
+    who raced alone leads nobody.
+    """
     verdicts: Mapping[str, Verdict] = {
         own[verdict.leaders[0]].contender.weights: verdict
         for verdict in rank(own)
-        if verdict.leaders
+        if verdict.margin is not None  # who raced alone has no lead over anybody
     }
     verdict = verdicts.get("plain") or next(iter(verdicts.values()), None)
-    return {lane(own[i].contender) for i in verdict.leaders} if verdict else set()
+    if verdict is None:
+        return set()
+    doubt = {DOUBT} if is_doubtful(verdict) else set()
+    return {lane(own[i].contender) for i in verdict.leaders} | doubt
 
 
 def _pass_tile(trials: Sequence[Trial], bar: Bar) -> Tile:

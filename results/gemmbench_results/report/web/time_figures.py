@@ -14,6 +14,7 @@ from gemmbench_results.report.web.chart import (
     label,
     layout,
     logarithmic,
+    place,
     rows_height,
     stroke,
 )
@@ -50,7 +51,7 @@ def network_figure(bars: Sequence[Bar], *, shares: bool = False) -> Figure:
                 "per cent of the bar" if shares else "milliseconds, all layers one after another"
             ),
             "barnorm": "percent" if shares else "",
-            "yaxis": downwards([label(bar_name(bar)) for bar in bars]),
+            "yaxis": downwards([bar_name(bar) for bar in bars]),
         },
     }
 
@@ -70,7 +71,7 @@ def rates_figure(rates: Sequence[Rate]) -> Figure:
         {
             "type": "bar",
             "name": label(name),
-            "x": [label(rate.layer) for rate in rates if rate.lane == name],
+            "x": [place(rate.layer) for rate in rates if rate.lane == name],
             "y": [rate.gflops for rate in rates if rate.lane == name],
             "hovertext": [_rate_text(rate) for rate in rates if rate.lane == name],
             "hoverinfo": "text",
@@ -85,7 +86,7 @@ def rates_figure(rates: Sequence[Rate]) -> Figure:
                 "type": "scatter",
                 "name": "peak",
                 "mode": "markers",
-                "x": [label(layer) for layer in peaks],
+                "x": [place(layer) for layer in peaks],
                 "y": list(peaks.values()),
                 "hovertext": [
                     f"peak beside it: {digits(peak, 3)} GFLOP/s" for peak in peaks.values()
@@ -100,7 +101,7 @@ def rates_figure(rates: Sequence[Rate]) -> Figure:
             **layout(420),
             "barmode": "group",
             "bargap": 0.22,
-            "xaxis": categories([label(layer) for layer in layers]),
+            "xaxis": categories(layers),
             "yaxis": from_zero("GFLOP/s"),
         },
     }
@@ -155,7 +156,7 @@ def _segments(name: str, layers: Sequence[str], bars: Sequence[Bar], number: int
         "type": "bar",
         "orientation": "h",
         "name": name,
-        "y": [label(bar_name(bar)) for bar in bars],
+        "y": [place(bar_name(bar)) for bar in bars],
         "x": [1e3 * sum(s.seconds for s in found) for found in own],
         "text": [name if found else "" for found in own],
         "textposition": "inside",
