@@ -18,12 +18,13 @@ from gemmbench.suite import Layer, Suite
 from gemmbench.trial import Contender, TrialState
 from gemmbench_results.report.network import (
     conv_fc_share,
-    network_csv,
     network_json,
+    network_rows,
     network_text,
     stamps_over_pass,
 )
 from gemmbench_results.report.published import PUBLISHED
+from gemmbench_results.report.render import csv_text
 
 CONV = Conv2d(10, 3, 227, 227, 96, (11, 11), stride=(4, 4))
 FC = Linear(10, 96 * 18 * 18, 1000)
@@ -83,7 +84,7 @@ def test_the_text_of_a_pass_is_as_golden(style, ending):
 
 
 def test_the_csv_of_a_pass_is_as_golden():
-    check_golden("network.csv", network_csv(example_pass()))
+    check_golden("network.csv", csv_text(network_rows(example_pass())))
 
 
 def test_the_share_is_that_of_the_products():
