@@ -1,6 +1,7 @@
 """The table of a pass is compared with files in tests/golden/; see test_report_table.py."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from example_trials import MACHINE
@@ -90,6 +91,18 @@ def test_the_csv_of_a_pass_is_as_golden():
 def test_the_share_is_that_of_the_products():
     share = conv_fc_share(example_pass()).median
     assert share == pytest.approx(0.0190 / (0.0211 + BETWEEN))
+
+
+def test_a_share_that_is_not_known_is_still_one_of_a_whole():
+    result = example_pass()
+    apart = (Sample(0.02, 1, 0, 0), Sample(0.9, 1, 1, 0))  # two passes, as on a busy machine
+    layers = tuple(
+        replace(one, measurement=Measurement(tuple(replace(s, seconds=1e-4) for s in apart)))
+        for one in result.layers
+    )
+    text = network_text(replace(result, layers=layers, passes=Measurement(apart)))
+    (line,) = (line for line in text.splitlines() if line.startswith("conv + fc:"))
+    assert line.endswith("(0.0 % to 100.0 %)")
 
 
 def test_what_the_stamps_leave_out_of_a_pass_is_known():

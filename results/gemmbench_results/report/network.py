@@ -190,7 +190,7 @@ def _sentences(result: PassResult) -> Iterator[str]:
     share = conv_fc_share(result)
     yield (
         f"conv + fc: {_percent(share.median)} of the pass "
-        f"({_percent(share.low)} to {_percent(share.high)})"
+        f"({_percent(max(share.low, 0))} to {_percent(min(share.high, 1))})"
     )
     found = "; ".join(f"{100 * one.share:g} % {one.what}" for one in PUBLISHED[:2])
     yield f"  the post says {found} ({PUBLISHED[0].source})"
