@@ -62,7 +62,7 @@ class AloneToo(Alone):
 
 
 class RemembersThePass(Honest):
-    """After a few calls answers what it answered before, whatever its input."""
+    """After the calls that are timed in a short network answers what it answered before."""
 
     name = "remembers-the-pass"
 
@@ -73,9 +73,30 @@ class RemembersThePass(Honest):
 
         def compute() -> None:
             calls.append(1)
-            if counts and len(calls) > 3:
+            if counts and len(calls) > 8:
                 return
             np.matmul(left, right, out=out)
+
+        return Contender(compute, out)
+
+
+class IdlesWhileTimed(Honest):
+    """Does nothing in the fourth to the eighth call: in a short network's passes those are timed.
+
+    The three before are one that is checked and two that only tell how long a pass takes.
+    """
+
+    name = "idles-while-timed"
+
+    def prepare(self, problem: Problem, config: Config, operands: Operands) -> Prepared:
+        left, right = factors(problem, operands)
+        out, calls = operands["out"], []
+        planted = os.environ.get("GEMMBENCH_PLANTED_PASS")
+
+        def compute() -> None:
+            calls.append(1)
+            if not planted or not 3 < len(calls) <= 8:
+                np.matmul(left, right, out=out)
 
         return Contender(compute, out)
 

@@ -26,7 +26,7 @@ from gemmbench.runner import (
 )
 from gemmbench.software import Software
 from gemmbench.suite import Suite
-from gemmbench.trial import Contender, RaceProtocol, Recorder, Trial, TrialState
+from gemmbench.trial import Contender, Environment, RaceProtocol, Recorder, Trial, TrialState
 
 RACE_SECONDS = 4.0  # a layer that no stored race decides; preparing and verifying may take more
 RACE_PROCESSES = 1  # who runs a layer has to be near the best, not proven to be the best
@@ -84,11 +84,14 @@ class Arena:
         return min(found, key=lambda one: seconds_of(one[0]), default=None)
 
     def fits(self, trial: Trial) -> bool:
-        """Whether a stored trial may take part: its backend does, unchanged since."""
+        """Whether a stored trial may take part: its backend does, unchanged, and as this process.
+
+        Another interpreter or variables of its own cannot be had within the pass.
+        """
         one, algorithms = trial.contender, self.options.algorithms
         asked = not algorithms or one.algorithm in algorithms
         own = self.hashes.get(one.backend)
-        return asked and own == trial.source_hash and not one.environment.python
+        return asked and own == trial.source_hash and one.environment == Environment()
 
 
 def choose(
@@ -162,15 +165,20 @@ def usable(
             reply = describe(spec, problem, protocol.threads, machine, limits)
         except NoOfferError as error:
             reply = {"unavailable": str(error)}
-        if not asked and reply.get("exclusive"):
-            notes.append(f"left out: {spec} (its library may not share a process; name it to use)")
-            continue
         reason = _refusal(reply)
+        if reason is None and reply.get("exclusive") and not asked:
+            reason = "its library may not share a process; name it to use"
         if reason is None:
             hashes[spec] = str(reply["source_hash"])
             exclusive += [spec] if reply.get("exclusive") else []
         elif asked:
             raise GemmbenchError(f"backend {spec!r} cannot be in a pass: {reason.rstrip('.')}.")
+        else:
+            notes.append(f"left out: {spec} ({reason.rstrip('.')})")
+    if not hashes:
+        raise GemmbenchError(
+            f"--backend: no installed backend can be in a pass: {'; '.join(notes)}. Name one."
+        )
     if len(exclusive) > 1:
         raise GemmbenchError(
             f"--backend: {' and '.join(exclusive)} each bring a library that cannot share a "

@@ -110,7 +110,10 @@ def network_of(nodes: Sequence[Node]) -> Network:
             raise GraphError(node.name, "name", "is taken by a layer before. Names are unique.")
         if node.count > 1:
             raise GraphError(
-                node.name, "count", f"got {node.count}, a network lists each of its layers."
+                node.name,
+                "count",
+                f"got {node.count}, a network lists each of its layers. "
+                "Write it that often, each under a name of its own.",
             )
         reads = _reads(node, placed, shapes)
         inputs = [shapes[name] for name in reads] or [first]

@@ -183,8 +183,14 @@ class Course:
                 to.unlink()  # the mapping stays as long as it is read
 
     def time_passes(self, link: Link, process: int, count: int) -> None:
-        """`count` passes, asked for in pieces; the first reply only tells how long one takes."""
+        """`count` passes, asked for in pieces; the first reply only tells how long one takes.
+
+        That one reads another input, so that what is in the buffers afterwards is no right answer
+        to the first: a layer that does nothing while it is timed leaves what `compare_left` finds.
+        """
+        self.ask(link, "", "feed", given=self.inputs[1])
         trial = self.ask(link, "", "passes", count=1)
+        self.ask(link, "", "feed", given=self.inputs[0])
         at_once = max(1, int(CHUNK_SECONDS * 1e9 / trial["wholes"][0]))
         names = [node.name for node in self.network.nodes]
         done = 0
@@ -212,8 +218,8 @@ class Course:
             if not off <= limit:
                 raise _wrong(
                     node,
-                    f"{self.who(node)}: a timed pass left another answer than the checked one: "
-                    f"off by {off:.3g}, {limit:.3g} is allowed",
+                    f"{self.who(node)}{self.written_over(node)}: a timed pass left another "
+                    f"answer than the checked one: off by {off:.3g}, {limit:.3g} is allowed",
                 )
 
     def time_alone(self, link: Link) -> None:
@@ -232,6 +238,14 @@ class Course:
         except (RequestError, WorkerLostError) as error:
             who = self.who(self.network.node(blamed)) if blamed else "in a pass"
             raise PassError(Failure(blamed, TrialState.FAILED, f"{who}: {error}")) from error
+
+    def written_over(self, node: Node) -> str:
+        """Whose answers `node` wrote over, in words: each of those may be what is wrong."""
+        gone = []
+        while self.network.overwrites(node):
+            node = self.network.node(node.reads[0])
+            gone.append(f"{self.who(node)} in {node.name!r}")
+        return f" or what it wrote over ({', '.join(gone)})" if gone else ""
 
     def who(self, node: Node) -> str:
         """'numba winograd prepared', or the kind of a cheap layer."""

@@ -83,7 +83,7 @@ class NetworkWorker:
         prepared = backend.prepare(node.operation, config or {}, self._operands(node))
         if hasattr(prepared, "load") or hasattr(prepared, "clock"):
             raise GemmbenchError(f"{backend.name} computes on a device; a pass runs on the host.")
-        self.prepared[layer], self.runs[layer] = prepared, prepared.run
+        self.prepared[layer], self.runs[layer] = prepared, on_its_threads(prepared.run)
         if fetches:
             self._fetch(layer)
         return {
@@ -213,14 +213,33 @@ class NetworkWorker:
 
     def _fetch(self, layer: str) -> None:
         """From now on each call copies the answer to the buffer."""
-        prepared, out = self.prepared[layer], self.buffers[layer]
+        prepared, out, run = self.prepared[layer], self.buffers[layer], self.runs[layer]
         self.own.add(layer)
 
         def fetched() -> None:
-            prepared.run()
+            run()
             np.copyto(out, prepared.output())
 
         self.runs[layer] = fetched
+
+
+def on_its_threads(run: Run) -> Run:
+    """`run` with each BLAS of this process on as many threads as it has now, once prepared.
+
+    A BLAS has one count for the whole process, and layers share it: what is prepared last would
+    set it for all, two threads for a layer whose own threads each call BLAS, or one for a product.
+    """
+    from threadpoolctl import ThreadpoolController
+
+    pools = ThreadpoolController().lib_controllers
+    counts = [(pool, pool.num_threads) for pool in pools if pool.user_api == "blas"]
+
+    def running() -> None:
+        for pool, threads in counts:
+            pool.set_num_threads(threads)  # a call into the library, a microsecond
+        run()
+
+    return running if counts else run
 
 
 def _copied(array: Array) -> Array:

@@ -183,6 +183,18 @@ def test_an_answer_remembered_from_another_pass_is_wrong(tmp_path: Path) -> None
     assert data["failure"]["layer"] == "fc1"
 
 
+def test_a_layer_that_does_nothing_while_it_is_timed_is_wrong(tmp_path: Path) -> None:
+    backend = ("--backend", planted("IdlesWhileTimed"))
+    code, _, text = network(tmp_path, ROWS, *backend)
+    assert code == 0, text
+    planted_now = {"GEMMBENCH_PLANTED_PASS": "1"}
+    code, data, _ = network(tmp_path, ROWS, *backend, env=planted_now)
+    assert code == 5
+    assert data["failure"]["layer"] == "relu1"
+    assert "in 'fc1')" in data["failure"]["reason"]  # whose answer the ReLU wrote over
+    assert "a timed pass left another answer" in data["failure"]["reason"]
+
+
 def test_a_backend_that_answers_in_its_own_memory_is_copied_from(tmp_path: Path) -> None:
     code, data, text = network(
         tmp_path, ROWS, "--backend", planted("AnswersElsewhere"), "--processes", "2"
@@ -196,11 +208,12 @@ def test_a_backend_that_answers_in_its_own_memory_is_copied_from(tmp_path: Path)
     [
         (ROWS, ("--backend", planted("Alone"), "--backend", planted("AloneToo")),
          "each bring a library that cannot share a process"),
-        (ROWS.replace("from", "from").replace("in: 64", "in: 63"), (),
+        (ROWS.replace("in: 64", "in: 63"), (),
          "layers[2].from ('fc2'): reads 3×64, its own shape asks for 3×63."),
         (ROWS.replace("  - {name: relu1, relu: {}}\n", "").replace(
             "out: 24}", "out: 24}, count: 2"), (),
-         "layer 'fc2': count: got 2, a network lists each of its layers."),
+         "layer 'fc2': count: got 2, a network lists each of its layers. "
+         "Write it that often"),
         (SUITE, ("--backend", planted("Honest")), "computes it"),
         (SUITE, ("--memory", "1K"), "needs at least 512M"),
     ],

@@ -1,6 +1,7 @@
 """The table of a pass is compared with files in tests/golden/; see test_report_table.py."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from example_trials import MACHINE
@@ -18,12 +19,13 @@ from gemmbench.suite import Layer, Suite
 from gemmbench.trial import Contender, TrialState
 from gemmbench_results.report.network import (
     conv_fc_share,
-    network_csv,
     network_json,
+    network_rows,
     network_text,
     stamps_over_pass,
 )
 from gemmbench_results.report.published import PUBLISHED
+from gemmbench_results.report.render import csv_text
 
 CONV = Conv2d(10, 3, 227, 227, 96, (11, 11), stride=(4, 4))
 FC = Linear(10, 96 * 18 * 18, 1000)
@@ -83,12 +85,24 @@ def test_the_text_of_a_pass_is_as_golden(style, ending):
 
 
 def test_the_csv_of_a_pass_is_as_golden():
-    check_golden("network.csv", network_csv(example_pass()))
+    check_golden("network.csv", csv_text(network_rows(example_pass())))
 
 
 def test_the_share_is_that_of_the_products():
     share = conv_fc_share(example_pass()).median
     assert share == pytest.approx(0.0190 / (0.0211 + BETWEEN))
+
+
+def test_a_share_that_is_not_known_is_still_one_of_a_whole():
+    result = example_pass()
+    apart = (Sample(0.02, 1, 0, 0), Sample(0.9, 1, 1, 0))  # two passes, as on a busy machine
+    layers = tuple(
+        replace(one, measurement=Measurement(tuple(replace(s, seconds=1e-4) for s in apart)))
+        for one in result.layers
+    )
+    text = network_text(replace(result, layers=layers, passes=Measurement(apart)))
+    (line,) = (line for line in text.splitlines() if line.startswith("conv + fc:"))
+    assert line.endswith("(0.0 % to 100.0 %)")
 
 
 def test_what_the_stamps_leave_out_of_a_pass_is_known():

@@ -1,12 +1,12 @@
 """`gemmbench network`."""
 
-import json
 import shlex
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
+from gemmbench.cli.formats import format_option, print_formatted
 from gemmbench.cli.measuring import strategy_option, what_is_asked
 from gemmbench.cli.options import (
     Seconds,
@@ -21,6 +21,7 @@ from gemmbench.cli.suite import SuiteName
 
 if TYPE_CHECKING:
     from gemmbench.network import PassResult
+    from gemmbench_results.report.render import TableFormat, TextFormat
 
 CHEAP = "gemmbench_backends.cheap_layers:CheapLayers"
 BOTH = ("plain", "prepared")  # weights are constant at inference
@@ -93,14 +94,7 @@ BOTH = ("plain", "prepared")  # weights are constant at inference
 @click.option(
     "--memory", metavar="SIZE", help="Most memory, such as 4G. [default: 80% of what is free]"
 )
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["table", "markdown", "csv", "json"]),
-    default="table",
-    show_default=True,
-    help="For people, or for another program to load.",
-)
+@format_option
 @db_option
 @json_option
 @seed_option
@@ -120,7 +114,7 @@ def network(
     budget: float | None,
     timeout: float,
     memory: str | None,
-    format_: str,
+    format_: "TableFormat",
     db: str,
     json_to: str | None,
     seed: int,
@@ -133,13 +127,12 @@ def network(
     pass, the share of convolutions and fully connected layers, and what the layers take alone.
     """
     from gemmbench.cli.progress import ProgressLine
-    from gemmbench.cli.run import write_json
     from gemmbench.network import run_network
     from gemmbench.network_choice import RACE_SECONDS
     from gemmbench.network_pass import NetworkOptions
     from gemmbench.runner import RunOptions
     from gemmbench.software import detect_software
-    from gemmbench_results.report.network import network_json
+    from gemmbench_results.report.network import network_json, network_rows
     from gemmbench_results.store import open_store
 
     check_json_target(json_to)
@@ -181,25 +174,25 @@ def network(
             command,
             detect_software(),
         )
-    if not quiet:
-        click.echo(rendered(result, format_), err=json_to == "-")
-    if json_to:
-        write_json(json_to, network_json(result))
+    print_formatted(
+        format_,
+        lambda style: titled(result, style),
+        lambda: network_json(result),
+        lambda: network_rows(result),
+        quiet=quiet,
+        json_to=json_to,
+    )
     if result.failure is not None and (quiet or format_ in ("csv", "json")):
         where = f"layer {result.failure.layer!r}: " if result.failure.layer else ""
         click.echo(f"gemmbench: {suite}: {where}{result.failure.reason}", err=True)
     return result.exit_code()
 
 
-def rendered(result: "PassResult", format_: str) -> str:
-    """The pass in the format that was asked for."""
-    from gemmbench_results.report.network import network_csv, network_json, network_text
+def titled(result: "PassResult", style: "TextFormat") -> str:
+    """The pass as a table or in Markdown, under the name of its suite."""
+    from gemmbench_results.report.network import network_text
 
-    if format_ == "csv":
-        return network_csv(result).rstrip()
-    if format_ == "json":
-        return json.dumps(network_json(result), indent=2)
     title = f"{result.suite.name}: {result.suite.description}".removesuffix(": ")
-    if format_ == "markdown":
-        return f"**{result.suite.name}**\n\n{network_text(result, format='markdown')}"
-    return f"{title}\n\n{network_text(result)}"
+    if style == "markdown":
+        title = f"**{result.suite.name}**"
+    return f"{title}\n\n{network_text(result, format=style)}"

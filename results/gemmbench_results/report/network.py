@@ -3,8 +3,6 @@
 Seconds stay seconds in CSV and JSON; a table shows them in a unit that reads well.
 """
 
-import csv
-import io
 from collections.abc import Iterator, Mapping
 from math import isfinite
 from typing import Any
@@ -35,11 +33,6 @@ COLUMNS = {
     "median": "left", "share": "right", "alone": "right", "raced": "right", "error/bound": "right",
     "tile sizes": "left",
 }  # fmt: skip
-CSV_COLUMNS = (
-    "layer", "kind", "from", "output", "backend", "algorithm", "weights", "average_seconds",
-    "median_seconds", "low_seconds", "high_seconds", "share", "alone_seconds", "raced_seconds",
-    "error_over_bound", "pass_error_over_bound",
-)  # fmt: skip
 STAMPS_APART = 0.02  # of a pass that its layers' times may leave out before that is said
 
 
@@ -67,15 +60,13 @@ def network_text(
     return "\n".join([*lines, "", *said, *([""] if notes else []), *notes])
 
 
-def network_csv(result: PassResult) -> str:
-    """One line a layer; times in seconds."""
-    target = io.StringIO()
-    writer = csv.DictWriter(target, CSV_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for layer in result.layers:
-        row = _csv_row(layer, result)
-        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
-    return target.getvalue()
+def network_rows(result: PassResult) -> list[dict[str, Any]]:
+    """What CSV has of each layer; times in seconds, all numbers to six digits."""
+    rows = [_csv_row(layer, result) for layer in result.layers]
+    return [
+        {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in row.items()}
+        for row in rows
+    ]
 
 
 def _csv_row(layer: LayerResult, result: PassResult) -> dict[str, Any]:
@@ -199,7 +190,7 @@ def _sentences(result: PassResult) -> Iterator[str]:
     share = conv_fc_share(result)
     yield (
         f"conv + fc: {_percent(share.median)} of the pass "
-        f"({_percent(share.low)} to {_percent(share.high)})"
+        f"({_percent(max(share.low, 0))} to {_percent(min(share.high, 1))})"
     )
     found = "; ".join(f"{100 * one.share:g} % {one.what}" for one in PUBLISHED[:2])
     yield f"  the post says {found} ({PUBLISHED[0].source})"
