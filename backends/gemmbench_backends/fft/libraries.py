@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
-from math import prod
+from math import prod, sqrt
 from typing import Any, Protocol
 
 import numpy as np
@@ -94,16 +94,29 @@ class Pocketfft:
     def backward(
         self, spectra: Array, points: Pair, pixels: Array, step: Pair, threads: int
     ) -> Transform:
-        """By scipy.fft.irfft2, which gathers a view faster than a copy rearranges it."""
-        from scipy.fft import irfft2
+        """By scipy.fft: along the rows' axis in place, then of the rows that are kept to pixels.
 
-        kept = _kept(pixels, step)
+        irfft2 would do so with a buffer of its own, and with rows that are cut off. pocketfft takes
+        neighbours along the last axis together, so that is the one whose spectra are neighbours in
+        memory too: the filters, where frequencies are outermost.
+        """
+        from scipy.fft import ifft, irfft
+
+        dtype = REAL_TYPES[spectra.dtype.name]
+        _, kept_rows, kept_columns = _kept(pixels, step)
+        outermost = np.moveaxis(spectra, AXES, (0, 1))
+        # Both ways orthonormal: a spectrum that is transformed in place again, as where a stage is
+        # timed by itself, stays as large as it is, and never becomes denormal.
+        scale = np.dtype(dtype).type(1 / sqrt(prod(points)))
 
         def run() -> None:
-            full = irfft2(spectra, s=points, axes=AXES, workers=threads)
-            np.copyto(pixels, full[kept], casting="no")
+            rows = ifft(outermost, axis=0, norm="ortho", overwrite_x=True, workers=threads)
+            kept = np.moveaxis(rows[kept_rows], 1, -1)
+            full = irfft(kept, n=points[1], norm="ortho", workers=threads)
+            found = np.moveaxis(full[..., kept_columns], 0, -2)
+            np.multiply(found, scale, out=pixels, casting="no")
 
-        return Transform(run, call_bytes=_real_bytes(spectra, points) + spectra.nbytes)
+        return Transform(run, call_bytes=prod(pixels.shape[:-1]) * points[1] * pixels.itemsize)
 
 
 class Mkl:
