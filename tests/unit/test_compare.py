@@ -1,4 +1,4 @@
-"""What compare decides, on made-up trials; the race itself runs in tests/cli/test_compare_command.py."""
+"""What compare decides, on made-up trials; tests/cli/test_compare_command.py runs the race."""
 
 from dataclasses import replace
 

@@ -10,8 +10,7 @@ from gemmbench.aa import Visible
 from gemmbench.comparison import Comparison, GateVerdict
 from gemmbench.ways import Refusal
 from gemmbench_results.report.escape import markdown_cell, one_line
-from gemmbench_results.report.render import table_text
-from gemmbench_results.report.table import STYLES, Format
+from gemmbench_results.report.render import STYLES, TextFormat, table_text
 
 NOT_MEASURED = "not measured"
 COLUMNS = {
@@ -59,7 +58,7 @@ class CheckReport:
     notes: Sequence[str] = ()
 
 
-def report_text(report: CheckReport, *, format: Format = "table") -> str:  # noqa: A002
+def report_text(report: CheckReport, *, format: TextFormat = "table") -> str:  # noqa: A002
     """A sentence, a table with the worst first, what was not compared, and the notes."""
     escape = markdown_cell if format == "markdown" else one_line
     parts = [escape(headline(report))]
@@ -147,7 +146,7 @@ def measured(one: Comparison) -> bool:
     return one.pairs > 0 and isfinite(one.estimate)
 
 
-def visible_table(layers: Sequence[Visible], format: Format = "table") -> str:  # noqa: A002
+def visible_table(layers: Sequence[Visible], format: TextFormat = "table") -> str:  # noqa: A002
     """What the gate would see on each layer, by seconds of measuring; '' without any."""
     if not layers:
         return ""

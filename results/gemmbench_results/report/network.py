@@ -18,9 +18,8 @@ from gemmbench.network_pass import LayerResult
 from gemmbench.stats import Summary, summarize
 from gemmbench_results.report.escape import markdown_cell, one_line
 from gemmbench_results.report.published import PUBLISHED
+from gemmbench_results.report.render import STYLES, TextFormat
 from gemmbench_results.report.table import (
-    STYLES,
-    Format,
     config_text,
     digits,
     seconds_text,
@@ -39,7 +38,7 @@ STAMPS_APART = 0.02  # of a pass that its layers' times may leave out before tha
 def network_text(
     result: PassResult,
     *,
-    format: Format = "table",  # noqa: A002  the command line's own word
+    format: TextFormat = "table",  # noqa: A002  the command line's own word
 ) -> str:
     """The layers, then the pass in sentences; of one that failed only why."""
     if result.failure is not None or not result.passes:
