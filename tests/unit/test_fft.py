@@ -159,6 +159,14 @@ def test_a_library_transforms_in_the_precision_it_is_given(
     np.testing.assert_allclose(back, kept[:, ::2, ::2], atol=1e-6)
 
 
+def test_spectra_transformed_in_place_again_and_again_do_not_become_denormal() -> None:
+    spectra, pixels = np.ones((2, 8, 4), "complex64"), np.empty((2, 8, 6), "float32")
+    backward = library("").backward(spectra, (8, 6), pixels, (1, 1), 1)
+    for _ in range(100):
+        backward.run()
+    np.testing.assert_allclose(np.linalg.norm(spectra), 8, rtol=1e-4)
+
+
 def test_a_library_that_changes_the_precision_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     import scipy.fft
 

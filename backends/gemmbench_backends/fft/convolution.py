@@ -23,10 +23,6 @@ from gemmbench_backends.fft.geometry import Geometry, transform_flops
 from gemmbench_backends.fft.libraries import Library, Transform
 
 BLOCK_BYTES = 2**26  # memory of one block of filters, their products and all temporaries: 64 MiB
-# The way back gathers spectra from all over the products: on three channels a call takes a fifth
-# longer with 8 MiB of them than with 4, and with 2 longer too, for twice as many products.
-PRODUCT_BYTES = 2**22
-FEWEST_FILTERS = 32  # of a block, for the sake of products that are no smaller, memory allowing
 
 Call = Callable[[], object]
 
@@ -114,7 +110,7 @@ def prepare_convolution(
     problem: Conv2d, operands: Operands, geometry: Geometry, library: Library, config: "Chosen"
 ) -> FftConvolution:
     """Buffers and plans, and with prepared weights the filter spectra."""
-    size = _filters_per_block(problem, geometry)
+    size = _filters_per_block(problem, geometry, library)
     n, groups, depth = problem.batch, problem.groups, depth_of(problem, geometry)
     pixels = aligned_empty((n, groups, depth, *geometry.points), problem.dtype)
     signals = empty_spectra(problem, geometry, groups, n, depth)
@@ -197,16 +193,16 @@ def _blocks(
         )
 
 
-def _filters_per_block(problem: Conv2d, geometry: Geometry) -> int:
+def _filters_per_block(problem: Conv2d, geometry: Geometry, library: Library) -> int:
     """Filters a group whose taps, spectra, products and temporaries fit in BLOCK_BYTES; >= 1.
 
-    Their products fit in PRODUCT_BYTES too, if that is not too few.
+    Their products fit in what the library is fastest with too, if that is not too few.
     """
     itemsize = np.dtype(problem.dtype).itemsize
     real, spectrum = itemsize * prod(geometry.points), 2 * itemsize * prod(geometry.frequencies)
     inputs, outputs = problem.channels * prod(geometry.phases), problem.batch * problem.groups
     each = (inputs + outputs) * (real + 2 * spectrum)
-    near = max(FEWEST_FILTERS, PRODUCT_BYTES // (outputs * spectrum))
+    near = max(library.fewest_filters, library.product_bytes // (outputs * spectrum))
     return max(1, min(BLOCK_BYTES // each, near, problem.filters // problem.groups))
 
 

@@ -37,7 +37,15 @@ class Transform:
 
 
 class Library(Protocol):
-    """Something that transforms real images. Arrays are (..., rows, columns)."""
+    """Something that transforms real images. Arrays are (..., rows, columns).
+
+    A block of filters is so large that its products take `product_bytes`, but has
+    `fewest_filters` at least. Fewer are more products, and each is smaller; more are spectra that
+    lie further apart on the way back.
+    """
+
+    product_bytes: int
+    fewest_filters: int
 
     def unavailable(self) -> str | None:
         """Why it can't run here, and the command that mends it; None if it can."""
@@ -70,7 +78,10 @@ OPTIONS = ("mkl", "fftw")
 
 
 class Pocketfft:
-    """scipy.fft."""
+    """scipy.fft. Blocks of half or twice the size take longer on three channels: 1.06, 1.22."""
+
+    product_bytes = 2**22
+    fewest_filters = 32
 
     def unavailable(self) -> str | None:
         """None: SciPy is a dependency."""
@@ -120,7 +131,10 @@ class Pocketfft:
 
 
 class Mkl:
-    """MKL's transforms, by mkl_fft."""
+    """MKL's transforms, by mkl_fft. Blocks of twice the size take 1.08 times as long."""
+
+    product_bytes = 2**21
+    fewest_filters = 16
 
     def unavailable(self) -> str | None:
         """What is missing, or does not load; None if nothing."""
@@ -172,6 +186,9 @@ class Fftw:
     What it finds out while preparing holds for one process, so that no race depends on an earlier
     one. It writes and reads the rearranged spectra itself: a plan may have any strides.
     """
+
+    product_bytes = 2**22
+    fewest_filters = 32
 
     def unavailable(self) -> str | None:
         """What is missing, or does not load; None if nothing."""
