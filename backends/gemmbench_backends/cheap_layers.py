@@ -179,7 +179,6 @@ def _max_pool(x: Any, out: Any, kh: int, kw: int, sh: int, sw: int, ph: int, pw:
     so, windows that reach over the left or right border, is computed apart.
     """
     planes, height, width = x.shape
-    flat, answers = x.reshape(planes, -1), out.reshape(planes, -1)
     high, wide = out.shape[1:]
     left, right = _inside(width, wide, kw, sw, pw)
     begins = (high - 1) * sh + 1  # windows along the height, at stride 1
@@ -189,13 +188,13 @@ def _max_pool(x: Any, out: Any, kh: int, kw: int, sh: int, sw: int, ph: int, pw:
         tall = np.empty(begins * width, x.dtype)
         largest = np.empty(begins * width, x.dtype)
         for plane in range(group * together, min(planes, (group + 1) * together)):
-            _largest_of_rows(flat[plane], height, width, kh, ph, tall)
+            _largest_of_rows(x[plane], kh, ph, tall)
             if sh == 1 and sw == 1 and wide == width:
-                _slide(tall, kw, 1, answers[plane][pw : pw + count])
+                _slide(tall, kw, 1, out[plane].reshape(-1)[pw : pw + count])
             else:
                 _slide(tall, kw, 1, largest[:count])
-                _pick(largest, width, sh, sw, left * sw - pw, left, right, answers[plane], wide)
-            _pool_borders(tall, width, sh, kw, sw, pw, left, right, answers[plane], wide)
+                _pick(largest.reshape(-1, width), sh, sw, pw, left, right, out[plane])
+            _pool_borders(tall.reshape(-1, width), sh, sw, pw, kw, left, right, out[plane])
 
 
 @njit(cache=True)
@@ -206,16 +205,17 @@ def _inside(size: int, outputs: int, kernel: int, stride: int, pad: int) -> tupl
 
 
 @njit(cache=True)
-def _largest_of_rows(x: Any, height: int, width: int, size: int, pad: int, out: Any) -> None:
-    """Of each `size` rows of `x` that follow each other, at stride 1, `pad` rows above it first."""
-    windows = out.size // width
-    top, bottom = _inside(height, windows, size, 1, pad)
+def _largest_of_rows(x: Any, size: int, pad: int, out: Any) -> None:
+    """The largest of `size` rows of `x`, from each on, beginning `pad` rows above the first."""
+    height, width = x.shape
+    rows, begins = x.reshape(-1), out.size // width
+    top, bottom = _inside(height, begins, size, 1, pad)
     if top < bottom:
-        _slide(x[(top - pad) * width :], size, width, out[top * width : bottom * width])
-    for border in range(windows - (bottom - top)):
+        _slide(rows[(top - pad) * width :], size, width, out[top * width : bottom * width])
+    for border in range(begins - (bottom - top)):
         p = border if border < top else border + bottom - top
         begin, end = max(0, p - pad), min(height, p - pad + size)
-        _slide(x[begin * width :], end - begin, width, out[p * width : (p + 1) * width])
+        _slide(rows[begin * width :], end - begin, width, out[p * width : (p + 1) * width])
 
 
 @njit(cache=True)
@@ -234,39 +234,28 @@ def _slide(x: Any, size: int, step: int, out: Any) -> None:
 
 
 @njit(cache=True)
-def _pick(
-    x: Any, width: int, sh: int, sw: int, at: int, left: int, right: int, out: Any, wide: int
-) -> None:
-    """Of every `sh`-th row of `x` every `sw`-th from `at`, as columns from `left` to `right`."""
-    for p in range(out.size // wide):
-        row, to = x[p * sh * width + at :], out[p * wide + left : p * wide + right]
+def _pick(x: Any, sh: int, sw: int, pw: int, left: int, right: int, out: Any) -> None:
+    """Every `sh`-th row and `sw`-th column of `x`, where windows lie within the image."""
+    for p in range(out.shape[0]):
+        row, to = x[p * sh, left * sw - pw :], out[p, left:right]
         for i in range(to.size):
             to[i] = row[i * sw]
 
 
 @njit(cache=True)
 def _pool_borders(
-    x: Any,
-    width: int,
-    sh: int,
-    kw: int,
-    sw: int,
-    pw: int,
-    left: int,
-    right: int,
-    out: Any,
-    wide: int,
+    x: Any, sh: int, sw: int, pw: int, kw: int, left: int, right: int, out: Any
 ) -> None:
     """The columns before `left` and from `right` on: windows that reach over a border."""
-    for p in range(out.size // wide):
-        row = x[p * sh * width : (p * sh + 1) * width]
-        for border in range(wide - (right - left)):
+    for p in range(out.shape[0]):
+        row, to = x[p * sh], out[p]
+        for border in range(to.size - (right - left)):
             q = border if border < left else border + right - left
-            begin, end = max(0, q * sw - pw), min(width, q * sw - pw + kw)
+            begin, end = max(0, q * sw - pw), min(row.size, q * sw - pw + kw)
             best = row[begin]
             for i in range(begin + 1, end):
                 best = _larger(best, row[i])
-            out[p * wide + q] = best
+            to[q] = best
 
 
 @njit(cache=True)
