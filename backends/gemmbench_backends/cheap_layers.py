@@ -123,8 +123,10 @@ def _relu(x: Any, out: Any) -> None:
 @njit(parallel=True, cache=True, error_model="numpy")
 def _add(a: Any, b: Any, out: Any) -> None:
     for chunk in prange((a.size + CHUNK - 1) // CHUNK):
-        for i in range(chunk * CHUNK, min(a.size, (chunk + 1) * CHUNK)):
-            out[i] = a[i] + b[i]
+        here = slice(chunk * CHUNK, min(a.size, (chunk + 1) * CHUNK))
+        one, other, to = a[here], b[here], out[here]
+        for i in range(to.size):
+            to[i] = one[i] + other[i]
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
@@ -134,8 +136,8 @@ def _copy(x: Any, out: Any, to: int) -> None:
     pieces = (columns + CHUNK - 1) // CHUNK
     for piece in prange(rows * pieces):
         row, begin = piece // pieces, piece % pieces * CHUNK
-        for i in range(begin, min(columns, begin + CHUNK)):
-            out[row, to + i] = x[row, i]
+        end = min(columns, begin + CHUNK)
+        out[row, to + begin : to + end] = x[row, begin:end]
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
@@ -170,33 +172,95 @@ def _lrn(x: Any, out: Any, reach: int, mean: float, beta: float, k: float) -> No
 
 @njit(parallel=True, cache=True, error_model="numpy")
 def _max_pool(x: Any, out: Any, kh: int, kw: int, sh: int, sw: int, ph: int, pw: int) -> None:
-    """Of each row of windows: the largest of the rows, then of the columns, both in vectors."""
+    """The largest of the rows of each window, then of its columns: each a pass over the plane.
+
+    A pass runs across the ends of rows, which are often shorter than what a vector loop takes at
+    once, and at stride 1: to leave out every other row costs more than it saves. What it spoils
+    so, windows that reach over the left or right border, is computed apart.
+    """
     planes, height, width = x.shape
-    for plane in prange(planes):
-        rows, wide = np.empty(width, x.dtype), np.empty(width, x.dtype)
-        for p in range(out.shape[1]):
-            top, bottom = max(0, p * sh - ph), min(height, p * sh - ph + kh)
-            for i in range(width):
-                rows[i] = x[plane, top, i]
-            for row in range(top + 1, bottom):
-                for i in range(width):
-                    value = x[plane, row, i]
-                    rows[i] = value if value > rows[i] else rows[i]
-            for i in range(width):
-                wide[i] = rows[i]  # the largest of the kw columns from i on
-            for step in range(1, min(kw, width)):
-                for i in range(width - step):
-                    value = rows[i + step]
-                    wide[i] = value if value > wide[i] else wide[i]
-            for q in range(out.shape[2]):
-                left = q * sw - pw
-                if left >= 0:
-                    out[plane, p, q] = wide[left]
-                else:
-                    best = rows[0]
-                    for i in range(1, min(width, left + kw)):
-                        best = rows[i] if rows[i] > best else best
-                    out[plane, p, q] = best
+    high, wide = out.shape[1:]
+    left, right = _inside(width, wide, kw, sw, pw)
+    begins = (high - 1) * sh + 1  # windows along the height, at stride 1
+    count = max(0, begins * width - kw + 1)
+    together = max(1, CHUNK // (height * width))
+    for group in prange((planes + together - 1) // together):
+        tall = np.empty(begins * width, x.dtype)
+        largest = np.empty(begins * width, x.dtype)
+        for plane in range(group * together, min(planes, (group + 1) * together)):
+            _largest_of_rows(x[plane], kh, ph, tall)
+            if sh == 1 and sw == 1 and wide == width:
+                _slide(tall, kw, 1, out[plane].reshape(-1)[pw : pw + count])
+            else:
+                _slide(tall, kw, 1, largest[:count])
+                _pick(largest.reshape(-1, width), sh, sw, pw, left, right, out[plane])
+            _pool_borders(tall.reshape(-1, width), sh, sw, pw, kw, left, right, out[plane])
+
+
+@njit(cache=True)
+def _inside(size: int, outputs: int, kernel: int, stride: int, pad: int) -> tuple[int, int]:
+    """The outputs from … to … whose windows lie within the image."""
+    begin = min(outputs, (pad + stride - 1) // stride)
+    return begin, max(begin, min(outputs, (size - kernel + pad) // stride + 1))
+
+
+@njit(cache=True)
+def _largest_of_rows(x: Any, size: int, pad: int, out: Any) -> None:
+    """The largest of `size` rows of `x`, from each on, beginning `pad` rows above the first."""
+    height, width = x.shape
+    rows, begins = x.reshape(-1), out.size // width
+    top, bottom = _inside(height, begins, size, 1, pad)
+    if top < bottom:
+        _slide(rows[(top - pad) * width :], size, width, out[top * width : bottom * width])
+    for border in range(begins - (bottom - top)):
+        p = border if border < top else border + bottom - top
+        begin, end = max(0, p - pad), min(height, p - pad + size)
+        _slide(rows[begin * width :], end - begin, width, out[p * width : (p + 1) * width])
+
+
+@njit(cache=True)
+def _slide(x: Any, size: int, step: int, out: Any) -> None:
+    """out[i] = the largest of x[i], x[i + step], …, `size` of them.
+
+    Three at once, the usual window: a pass for each would be bound by loads and stores.
+    """
+    second, third = x[min(1, size - 1) * step :], x[min(2, size - 1) * step :]
+    for i in range(out.size):
+        out[i] = _larger(_larger(x[i], second[i]), third[i])
+    for term in range(3, size):
+        more = x[term * step :]
+        for i in range(out.size):
+            out[i] = _larger(out[i], more[i])
+
+
+@njit(cache=True)
+def _pick(x: Any, sh: int, sw: int, pw: int, left: int, right: int, out: Any) -> None:
+    """Every `sh`-th row and `sw`-th column of `x`, where windows lie within the image."""
+    for p in range(out.shape[0]):
+        row, to = x[p * sh, left * sw - pw :], out[p, left:right]
+        for i in range(to.size):
+            to[i] = row[i * sw]
+
+
+@njit(cache=True)
+def _pool_borders(
+    x: Any, sh: int, sw: int, pw: int, kw: int, left: int, right: int, out: Any
+) -> None:
+    """The columns before `left` and from `right` on: windows that reach over a border."""
+    for p in range(out.shape[0]):
+        row, to = x[p * sh], out[p]
+        for border in range(to.size - (right - left)):
+            q = border if border < left else border + right - left
+            begin, end = max(0, q * sw - pw), min(row.size, q * sw - pw + kw)
+            best = row[begin]
+            for i in range(begin + 1, end):
+                best = _larger(best, row[i])
+            to[q] = best
+
+
+@njit(cache=True)
+def _larger(a: Any, b: Any) -> Any:
+    return a if a > b or a != a else b  # NaN wins, whichever of the two it is
 
 
 @njit(parallel=True, cache=True, error_model="numpy")

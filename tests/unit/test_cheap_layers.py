@@ -104,6 +104,24 @@ def test_relu_keeps_what_is_not_a_number():
     assert_allclose(run_on(Relu(), [x], {}), [[np.nan, 0.0, 2.0]])
 
 
+@pytest.mark.parametrize("pad", [0, 1])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_max_pool_keeps_what_is_not_a_number_wherever_it_lies_in_the_window(stride, pad):
+    layer = Pool("max", (3, 3), (stride, stride), (pad, pad), "up")
+    x = np.arange(9 * 81, dtype=np.float32).reshape(1, 9, 9, 9) % 7
+    x[0, np.arange(9), np.arange(9), 8 - np.arange(9)] = np.nan  # one a plane
+    assert np.array_equal(run_on(layer, [x], {}), answer(layer, [x], {}), equal_nan=True)
+
+
+@pytest.mark.parametrize("layer", [Pool("max", (3, 3), (2, 2)), Pool("average", (3, 3)), Concat()])
+def test_layers_larger_than_what_a_thread_takes_at_once_are_whole(layer):
+    inputs, learnt = given_to(layer, (2, 9, 61, 67), "float32", 2)
+    exact = [one.astype(np.float64) for one in inputs]
+    right = answer(layer, exact, learnt)
+    allowed = rounding(layer, exact, right, learnt, UNIT["float32"])
+    assert np.all(np.abs(run_on(layer, inputs, learnt) - right) <= allowed)
+
+
 def naive_pool(layer, x):
     out = np.empty(layer.output_shape([x.shape]))
     height, width = x.shape[2:]
