@@ -151,9 +151,12 @@ def _places(geometry: Geometry) -> tuple[Array, Array]:
 
 
 def _factors(geometry: Geometry, places: tuple[Array, Array]) -> Array:
-    """exp(-2πi·(f·y/P + g·x/Q)) of every frequency (f, g) and place (y, x), as a matrix."""
+    """exp(-2πi·(f·y/P + g·x/Q)) of every frequency (f, g) and place (y, x), as a matrix.
+
+    Whole turns are taken off first: an angle of many would be rounded by as many times more.
+    """
     down, along = (
-        np.exp(-2j * pi / points * np.outer(np.arange(count), place))
+        np.exp(-2j * pi / points * (np.outer(np.arange(count), place) % points))
         for points, count, place in zip(geometry.points, geometry.frequencies, places, strict=True)
     )
     matrix: Array = np.kron(down, along)
