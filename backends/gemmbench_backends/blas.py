@@ -11,12 +11,12 @@ from typing import Protocol
 
 import numpy as np
 
-from gemmbench.backend import Operands, Prepared
+from gemmbench.backend import PER_IMAGE, Operands, Prepared
 from gemmbench.errors import GemmbenchError
 from gemmbench.machine import Machine
 from gemmbench.problem import Conv2d, Problem
 from gemmbench.space import Config, SearchSpace
-from gemmbench_backends.im2col import PER_IMAGE, Bind, lowerings, only_lowering, prepare_layer
+from gemmbench_backends.im2col import Bind, lowerings, only_lowering, prepare_layer
 
 KINDS = ("gemm", "linear", "conv2d")
 LIBRARY_NAMES = {"openblas": "OpenBLAS", "mkl": "MKL", "blis": "BLIS", "flexiblas": "FlexiBLAS"}

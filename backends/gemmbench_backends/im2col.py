@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gemmbench.backend import Array, Operands, Prepared
+from gemmbench.backend import PER_IMAGE, WHOLE, Array, Operands, Prepared
 from gemmbench.operands import aligned_empty
 from gemmbench.problem import Conv2d, Gemm, Problem
 from gemmbench.space import Axis, Config, SearchSpace
@@ -19,8 +19,6 @@ Bind = Callable[[Array, Array, Array], Multiply]
 """Makes the call that computes left @ right -> product. All are views of the same dtype, of shape
 (..., m, k), (..., k, n) and (..., m, n); leading axes broadcast as in np.matmul. The addresses are
 fixed, the contents are read at each call. A product is row-major, the others may be transposed."""
-
-PER_IMAGE, WHOLE = "per-image", "whole"
 
 
 def lowerings(problem: Problem) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from gemmbench.space import Config, SearchSpace
 
 ENTRY_POINT_GROUP = "gemmbench.backends"
 METHODS = ("unavailable", "supports", "search_space", "prepare")
+PER_IMAGE, WHOLE = "per-image", "whole"  # how im2col lowers a batch; the first by default
 
 Array = NDArray[Any]
 Operands = Mapping[str, Array]

@@ -5,14 +5,19 @@ it, and so that the share of products in the whole is known. Like a problem, a c
 value: it allocates nothing and knows no library. Its shape follows from what it reads.
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar, get_args
 
-from gemmbench.errors import did_you_mean
-from gemmbench.problem import Pair, ProblemError, Shape
+from gemmbench.problem import (
+    Pair,
+    ProblemError,
+    Shape,
+    fields_from_data,
+    fields_to_data,
+    kind_of,
+)
 
 MAX, AVERAGE = "max", "average"
 METHODS = (MAX, AVERAGE)
@@ -185,24 +190,12 @@ def parameter_shapes(layer: Cheap, inputs: Sequence[Shape]) -> dict[str, Shape]:
 
 def cheap_to_data(layer: Cheap) -> dict[str, Any]:
     """`layer` as JSON-able data: {"kind": …, then its fields}; pairs become lists."""
-    fields = {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in dataclasses.asdict(layer).items()
-    }
-    return {"kind": layer.kind, **fields}
+    return {"kind": layer.kind, **fields_to_data(layer)}
 
 
 def cheap_from_data(data: Mapping[str, Any]) -> Cheap:
     """The layer that `cheap_to_data` wrote. Raises ProblemError for an unknown kind."""
-    kind = str(data.get("kind"))
-    if kind not in KINDS:
-        raise ProblemError("kind", f"got {kind!r}.{did_you_mean(kind, KINDS)}")
-    fields = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in data.items()
-        if key != "kind"
-    }
-    made: Cheap = KINDS[kind](**fields)
+    made: Cheap = kind_of(data, KINDS)(**fields_from_data(data))
     return made
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from gemmbench.backend import locate_backend
+from gemmbench.backend import PER_IMAGE, locate_backend
 from gemmbench.errors import GemmbenchError
 from gemmbench.link import Link, RequestError, WorkerLostError, location_data
 from gemmbench.machine import Machine
@@ -43,7 +43,6 @@ from gemmbench.trial import Environment, RaceProtocol, Recorder, Trial, TrialSta
 SECONDS_PER_POINT = 8.0  # of a sweep's default budget, for every point of the grid
 FILLS = ("uniform", "zeros", "integers", "denormal")  # the first is what others are held against
 CACHES = ("hot", "cold")
-PER_IMAGE = "per-image"  # how compare lowers a batch
 
 By = Literal["algorithm", "backend", "contender"]  # contender: each algorithm of each backend
 SettingBy = Literal["fill", "cache"]
@@ -341,15 +340,16 @@ def race_settings(
         for name, trial in zip(names, [base_trial, *others], strict=True):
             record(name, trial)
         ratios += [
-            Ratio(layer.name, base_trial, other, name, _effect(base_trial, other))
+            Ratio(
+                layer.name,
+                base_trial,
+                other,
+                name,
+                effect_of(base_trial.measurement, other.measurement),
+            )
             for name, other in zip(names[1:], others, strict=True)
         ]
     return ratios
-
-
-def _effect(base: Trial, other: Trial) -> Effect | None:
-    """ln(other/base), paired by rounds and processes."""
-    return effect_of(base.measurement, other.measurement)
 
 
 def coldness(ratio: Ratio, machine: Machine, enough: float) -> str:
@@ -360,8 +360,6 @@ def coldness(ratio: Ratio, machine: Machine, enough: float) -> str:
     if found >= enough:
         return "cold"
     caches = machine.l2_bytes + machine.l3_bytes
-    return "larger than the caches" if _operand_bytes(ratio.other) > caches else "not proven"
-
-
-def _operand_bytes(trial: Trial) -> int:
-    return trial.problem.minimal_bytes()
+    return (
+        "larger than the caches" if ratio.other.problem.minimal_bytes() > caches else "not proven"
+    )

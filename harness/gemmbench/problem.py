@@ -7,12 +7,13 @@ are derived from the shape alone.
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, TypeVar, get_args
 
 from gemmbench.errors import GemmbenchError, did_you_mean
 
 Shape = tuple[int, ...]
 Pair = tuple[int, int]  # (height, width)
+Kind = TypeVar("Kind")
 
 ITEMSIZE = {"float32": 4, "float64": 8}  # bytes an element; the dtypes gemmbench knows
 
@@ -231,24 +232,37 @@ KINDS: dict[str, type[Gemm] | type[Linear] | type[Conv2d]] = {
 
 def problem_to_data(problem: Problem) -> dict[str, Any]:
     """`problem` as JSON-able data: {"kind": …, then its fields}; pairs become lists."""
-    fields = {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in dataclasses.asdict(problem).items()
-    }
-    return {"kind": problem.kind, **fields}
+    return {"kind": problem.kind, **fields_to_data(problem)}
 
 
 def problem_from_data(data: Mapping[str, Any]) -> Problem:
     """The problem that `problem_to_data` wrote. Raises ProblemError for an unknown kind."""
-    kind = str(data.get("kind"))
-    if kind not in KINDS:
-        raise ProblemError("kind", f"got {kind!r}.{did_you_mean(kind, KINDS)}")
-    fields: dict[str, Any] = {
+    return kind_of(data, KINDS)(**fields_from_data(data))
+
+
+def fields_to_data(value: Any) -> dict[str, Any]:
+    """The fields of a dataclass, JSON-able: pairs become lists."""
+    return {
+        key: list(field) if isinstance(field, tuple) else field
+        for key, field in dataclasses.asdict(value).items()
+    }
+
+
+def fields_from_data(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What `fields_to_data` made into data, whose "kind" is no field."""
+    return {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in data.items()
         if key != "kind"
     }
-    return KINDS[kind](**fields)
+
+
+def kind_of(data: Mapping[str, Any], kinds: Mapping[str, Kind]) -> Kind:
+    """The kind that `data` names, one of `kinds`. Raises ProblemError for another."""
+    kind = str(data.get("kind"))
+    if kind not in kinds:
+        raise ProblemError("kind", f"got {kind!r}.{did_you_mean(kind, kinds)}")
+    return kinds[kind]
 
 
 def _minimal_bytes(problem: Problem) -> int:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from gemmbench.backend import installed_backends, locate_backend
+from gemmbench.backend import PER_IMAGE, installed_backends, locate_backend
 from gemmbench.errors import GemmbenchError, did_you_mean
 from gemmbench.link import Link, RequestError, WorkerLostError, location_data
 from gemmbench.machine import Machine, machine_to_data
@@ -49,7 +49,7 @@ class RunOptions:
     backends: tuple[str, ...] = ()  # specs; () means every installed one
     algorithms: tuple[str, ...] = ()  # () means all
     weights: tuple[str, ...] = ("plain",)
-    lowerings: tuple[str, ...] = ("per-image",)  # of a batch, where an algorithm has several
+    lowerings: tuple[str, ...] = (PER_IMAGE,)  # of a batch, where an algorithm has several
     tune: Tune = "auto"
     strategy: str = DEFAULT_STRATEGY
     imported: tuple[Source, ...] = ()  # recordings of the like, to start from
@@ -449,7 +449,7 @@ def describe(
     threads: int,
     machine: Machine,
     limits: Limits,
-    lowerings: Sequence[str] = ("per-image",),
+    lowerings: Sequence[str] = (PER_IMAGE,),
 ) -> dict[str, Any]:
     """What the backend `spec` says of itself and `problem`, from a process of its own.
 

@@ -27,6 +27,7 @@ import numpy as np
 
 from gemmbench import __version__
 from gemmbench.backend import (
+    PER_IMAGE,
     Backend,
     Location,
     Prepared,
@@ -54,7 +55,6 @@ PROTOCOL_VERSION = 2  # 2: `time_slice`, and `layout` when opened
 REASON_LENGTH = 500  # characters; a backend may raise with megabytes of text
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 COLD_COPIES = 256  # most copies that cold mode rotates through
-PER_IMAGE = "per-image"  # how a batch is lowered unless asked otherwise
 LISTED_CONFIGS = 50_000  # most configs that cross the pipe, a random sample of larger spaces
 COLD_BYTES = 2**29  # and the most memory it takes: half a GiB
 

@@ -6,7 +6,7 @@ This module is what a worker sees; it imports Numba and LLVM only when something
 from collections.abc import Iterable
 from pathlib import Path
 
-from gemmbench.backend import Operands, Prepared
+from gemmbench.backend import PER_IMAGE, WHOLE, Operands, Prepared
 from gemmbench.machine import Machine, detect_machine
 from gemmbench.problem import Conv2d, Gemm, Linear, Problem
 from gemmbench.space import Config, SearchSpace
@@ -46,7 +46,7 @@ class NumbaCpu:
     def lowerings(self, problem: Problem) -> dict[str, tuple[str, ...]]:
         """Columns are made of an image, or of the whole batch; implicit GEMM has none."""
         several = isinstance(problem, Conv2d) and problem.batch > 1
-        return {"im2col": ("per-image", "whole")} if several else {}
+        return {"im2col": (PER_IMAGE, WHOLE)} if several else {}
 
     def declined(self, problem: Problem) -> dict[str, str]:
         """The ways of computing a convolution that do not apply to `problem`, each with why."""

@@ -10,6 +10,7 @@ import click
 
 from gemmbench.cli.checking import checking_options, layers_asked
 from gemmbench.cli.formats import format_option, print_formatted
+from gemmbench.cli.measuring import kinds_of_weights
 from gemmbench.cli.options import Seconds, check_json_target
 from gemmbench.cli.suite import SuiteName
 
@@ -87,7 +88,7 @@ def aa(
     duos = tuple(itself(spec) for spec in backends or (DEFAULT_BACKEND,))
     thresholds = Thresholds(min_effect, max_regression)
     options = CheckOptions(
-        wanted=Wanted(algorithms, ("plain", "prepared") if weights == "both" else (weights,)),
+        wanted=Wanted(algorithms, kinds_of_weights(weights)),
         thresholds=thresholds,
         timeout=timeout,
         memory_bytes=asked.memory_bytes,

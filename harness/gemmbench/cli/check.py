@@ -9,6 +9,7 @@ import click
 
 from gemmbench.cli.checking import checking_options, layers_asked
 from gemmbench.cli.formats import comparison_format_option, print_report
+from gemmbench.cli.measuring import kinds_of_weights
 from gemmbench.cli.options import Seconds, check_json_target
 from gemmbench.cli.suite import SuiteName
 from gemmbench.errors import GemmbenchError
@@ -97,7 +98,7 @@ def check(
         seed=seed,
     )
     options = CheckOptions(
-        wanted=Wanted(algorithms, ("plain", "prepared") if weights == "both" else (weights,)),
+        wanted=Wanted(algorithms, kinds_of_weights(weights)),
         thresholds=Thresholds(min_effect, max_regression),
         time_budget=time_budget,
         timeout=timeout,

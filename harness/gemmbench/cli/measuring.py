@@ -30,6 +30,11 @@ LEAST_MEMORY = 2**29
 MEMORY_SHARE = 0.8  # of what is available; the rest is the system's and the page cache's
 
 
+def kinds_of_weights(asked: str) -> tuple[str, ...]:
+    """What `--weights` asks for: 'plain', 'prepared', or both of them."""
+    return ("plain", "prepared") if asked == "both" else (asked,)
+
+
 def strategy_option(command: Command) -> Command:
     """`command` with `--strategy`: how configs are chosen."""
     option = click.option(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gemmbench.cli.formats import format_option, print_formatted
-from gemmbench.cli.measuring import strategy_option, what_is_asked
+from gemmbench.cli.measuring import kinds_of_weights, strategy_option, what_is_asked
 from gemmbench.cli.options import (
     Seconds,
     check_json_target,
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from gemmbench_results.report.render import TableFormat, TextFormat
 
 CHEAP = "gemmbench_backends.cheap_layers:CheapLayers"
-BOTH = ("plain", "prepared")  # weights are constant at inference
 
 
 @click.command(epilog="Example: gemmbench network alexnet --batch 1 --threads 2")
@@ -151,7 +150,7 @@ def network(
     run = RunOptions(
         backends=backends,
         algorithms=algorithms,
-        weights=BOTH if weights == "both" else (weights,),
+        weights=kinds_of_weights(weights),
         tune=tune,  # type: ignore[arg-type]  # click has checked the choice
         strategy=strategy,
         budget=budget,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gemmbench.cli.formats import format_option, print_formatted
-from gemmbench.cli.measuring import measuring_options, what_is_asked
+from gemmbench.cli.measuring import kinds_of_weights, measuring_options, what_is_asked
 from gemmbench.cli.options import Seconds, check_json_target, options_given
 from gemmbench.cli.suite import SuiteName
 
@@ -103,7 +103,7 @@ def run(
     options = RunOptions(
         backends=backends,
         algorithms=algorithms,
-        weights=("plain", "prepared") if weights == "both" else (weights,),
+        weights=kinds_of_weights(weights),
         lowerings=("per-image", "whole") if batch_lowering == "both" else (batch_lowering,),
         tune=tune,  # type: ignore[arg-type]  # click has checked the choice
         strategy=strategy,

@@ -10,7 +10,7 @@ import click
 
 from gemmbench.cli.formats import format_option, print_formatted
 from gemmbench.cli.listing import print_listings
-from gemmbench.cli.measuring import Asked, measuring_options, what_is_asked
+from gemmbench.cli.measuring import Asked, kinds_of_weights, measuring_options, what_is_asked
 from gemmbench.cli.options import Seconds, check_json_target
 from gemmbench.cli.run import data_of, overrun, verdicts_by_layer
 from gemmbench.cli.suite import SuiteName
@@ -144,7 +144,7 @@ def tune(
     options = RunOptions(
         backends=backends,
         algorithms=algorithms,
-        weights=("plain", "prepared") if weights == "both" else (weights,),
+        weights=kinds_of_weights(weights),
         tune="more",
         strategy=strategy,
         imported=tuple(imported(path) for path in recordings),
