@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gemmbench.machine import available_memory_bytes, detect_machine
-from gemmbench.race import Race
+from gemmbench.race import Race, run_race
 from gemmbench.runner import Offer, Outcome, Runner, RunOptions, exit_code
 from gemmbench.space import Config
 from gemmbench.stats import compare, summarize
@@ -93,7 +93,7 @@ def row(runner: Runner, suite: Suite, layer: Layer, seconds: float, more: float)
         race.spec = replace(race.spec, contenders=tuple(contenders))
         race.limits = replace(race.limits, seconds=RACE_SECONDS)
         race.on_trial = runner.record
-        trials = race.run()
+        trials = run_race(race)
     shape = layer.problem.gemm()
     return (
         f"| {layer.name} | {shape.m}×{shape.k}×{shape.n} | {configs} | {outcome(trials, first)} |"

@@ -18,7 +18,7 @@ from gemmbench.errors import GemmbenchError
 from gemmbench.link import Link, RequestError, WorkerLostError, location_data
 from gemmbench.machine import Machine
 from gemmbench.problem import Conv2d, problem_to_data
-from gemmbench.race import Limits, Race, Setting
+from gemmbench.race import Limits, Race, Setting, run_race
 from gemmbench.ranking import may_win, rank
 from gemmbench.reference import Cases
 from gemmbench.runner import (
@@ -332,7 +332,7 @@ def race_settings(
             settings=tuple(Setting(n, cases[n], p) for n, p in settings.items()),
             memory=None,  # one bandwidth does not fit hot and cold operands
         )
-        trials = own_race.run()
+        trials = run_race(own_race)
     names = list(settings)
     ratios = []
     for at in range(0, len(trials), len(names)):

@@ -20,7 +20,7 @@ from gemmbench.link import Link, RequestError, WorkerLostError, location_data
 from gemmbench.machine import Machine, machine_to_data
 from gemmbench.peak import Roof, stream_bytes
 from gemmbench.problem import Conv2d, Problem
-from gemmbench.race import Limits, Race, RaceSpec
+from gemmbench.race import Limits, Race, RaceSpec, run_race
 from gemmbench.reference import Cases, needed_bytes
 from gemmbench.software import Software
 from gemmbench.space import Config, SearchSpace, space_from_data
@@ -201,7 +201,7 @@ class Runner:
             race.spec = replace(race.spec, contenders=tuple(contenders))
             race.limits = replace(race.limits, seconds=left)
             race.on_trial = self.record
-            race.run()
+            run_race(race)
 
     def share(
         self, layers: Sequence[tuple[Suite, Layer]], problems: Sequence[Problem], deadline: float
