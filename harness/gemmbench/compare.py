@@ -17,21 +17,15 @@ from gemmbench.backend import PER_IMAGE, locate_backend
 from gemmbench.errors import GemmbenchError
 from gemmbench.link import Link, RequestError, WorkerLostError, location_data
 from gemmbench.machine import Machine
+from gemmbench.offers import NoOfferError, describe
 from gemmbench.problem import Conv2d, problem_to_data
 from gemmbench.race import Limits, Race, Setting, run_race
 from gemmbench.ranking import may_win, rank
 from gemmbench.reference import Cases
-from gemmbench.runner import (
-    NoOfferError,
-    Outcome,
-    Runner,
-    RunOptions,
-    Watcher,
-    begin_run,
-    check_memory,
-    describe,
-    exit_code,
-)
+from gemmbench.run import begin_run
+from gemmbench.run_options import RunOptions, check_memory
+from gemmbench.run_outcome import Outcome, Watcher, exit_code
+from gemmbench.runner import Runner
 from gemmbench.software import Software
 from gemmbench.space import Config
 from gemmbench.stats import Effect, summarize
@@ -46,8 +40,8 @@ CACHES = ("hot", "cold")
 
 By = Literal["algorithm", "backend", "contender"]  # contender: each algorithm of each backend
 SettingBy = Literal["fill", "cache"]
-Offer = tuple[str, str, str, str]  # backend, algorithm, weights, source hash
-Offered = frozenset[Offer]
+OfferKey = tuple[str, str, str, str]  # backend, algorithm, weights, source hash
+OfferKeys = frozenset[OfferKey]
 
 
 # Side by side
@@ -86,8 +80,8 @@ def standing_for(trials: Sequence[Trial], by: By) -> list[Trial]:
 
 def reusable(
     races: Iterable[tuple[int, Sequence[Trial]]],
-    offered: Offered,
-    tuned: Mapping[Offer, Config] | None,
+    offered: OfferKeys,
+    tuned: Mapping[OfferKey, Config] | None,
 ) -> tuple[int, list[Trial]] | None:
     """The newest comparable race that timed all that is offered now, as it would be timed now.
 
@@ -107,7 +101,7 @@ def reusable(
 
 def offered_now(
     options: RunOptions, protocol: RaceProtocol, machine: Machine, problem: Conv2d
-) -> Offered:
+) -> OfferKeys:
     """What the backends asked for offer for `problem` now, each asked in a process of its own."""
     found = set()
     limits = Limits(0, options.timeout, options.memory_bytes)
@@ -117,8 +111,7 @@ def offered_now(
         except NoOfferError:
             continue
         for offer in reply["offers"]:
-            wanted = not options.algorithms or offer["algorithm"] in options.algorithms
-            if wanted and offer["weights"] in options.weights:
+            if options.wants(offer["algorithm"], offer["weights"]):
                 found.add((spec, offer["algorithm"], offer["weights"], reply["source_hash"]))
     return frozenset(found)
 
@@ -137,7 +130,7 @@ def _pace(trial: Trial) -> tuple[bool, float]:
     return not may_win(trial), summarize(trial.measurement).median
 
 
-def _offer(trial: Trial) -> Offer:
+def _offer(trial: Trial) -> OfferKey:
     one = trial.contender
     return one.backend, one.algorithm, one.weights, trial.source_hash
 

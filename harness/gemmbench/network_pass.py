@@ -24,7 +24,8 @@ from gemmbench.network_reference import LayerCheck, Made, PassCheck
 from gemmbench.operands import map_operands
 from gemmbench.problem import Problem
 from gemmbench.race import full_config
-from gemmbench.runner import RunOptions, Watcher
+from gemmbench.run_options import RunOptions
+from gemmbench.run_outcome import Watcher
 from gemmbench.trial import RaceProtocol, TrialState
 
 WORKER = "gemmbench.network_worker"

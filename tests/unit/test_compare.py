@@ -17,7 +17,7 @@ from gemmbench.compare import (
 )
 from gemmbench.errors import GemmbenchError
 from gemmbench.problem import Gemm
-from gemmbench.runner import RunOptions
+from gemmbench.run_options import RunOptions
 from gemmbench.suite import Layer, Suite
 from gemmbench.sweep import Axis, make_grid
 from gemmbench.trial import Contender, Environment, RaceProtocol, TrialState

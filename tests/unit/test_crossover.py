@@ -8,7 +8,7 @@ from test_report_table import check_golden
 
 from gemmbench.compare import Swept, winning
 from gemmbench.problem import Conv2d
-from gemmbench.runner import Outcome
+from gemmbench.run_outcome import Outcome
 from gemmbench.sweep import Axis, make_grid
 from gemmbench.trial import Contender, TrialState
 from gemmbench_results.report.crossover import (

@@ -57,9 +57,9 @@ def backends(
 
 def ask(spec: str, machine: "Machine") -> dict[str, str]:
     """What the backend `spec` says of itself: status, algorithms, library, reason."""
+    from gemmbench.offers import NoOfferError, describe
     from gemmbench.problem import Conv2d, Gemm
     from gemmbench.race import Limits
-    from gemmbench.runner import NoOfferError, describe
 
     limits = Limits(0, ASK_SECONDS)
     algorithms: list[str] = []

@@ -178,8 +178,8 @@ def marked(winners: "list[Winner]", machine: "Machine", protocol: "RaceProtocol"
     """The winners, stale ones marked: each backend is asked once what its source is now."""
     from dataclasses import replace
 
+    from gemmbench.offers import NoOfferError, describe
     from gemmbench.race import Limits
-    from gemmbench.runner import NoOfferError, describe
 
     limits, now = Limits(0, ASK_SECONDS), dict[str, str | None]()
     for winner in winners:

@@ -17,7 +17,8 @@ from gemmbench.errors import GemmbenchError
 if TYPE_CHECKING:
     from gemmbench.cli.measuring import Asked
     from gemmbench.compare import By, Ratio, SettingBy, Swept
-    from gemmbench.runner import Outcome, RunOptions
+    from gemmbench.run_options import RunOptions
+    from gemmbench.run_outcome import Outcome
     from gemmbench.trial import Trial
     from gemmbench_results.report.render import TableFormat
     from gemmbench_results.store import Store
@@ -95,7 +96,7 @@ def compare(
     All race together, as in 'gemmbench run'. With --sweep a map says which algorithm wins at which
     shape; with --by fill or cache it is said how much slower each contender gets.
     """
-    from gemmbench.runner import RunOptions
+    from gemmbench.run_options import RunOptions
 
     check_json_target(json_to)
     check_together(by, sweeps, cache, fill)
@@ -159,7 +160,8 @@ def side_by_side(
     from gemmbench.cli.progress import ProgressLine
     from gemmbench.cli.run import busy_machine
     from gemmbench.compare import convolutions
-    from gemmbench.runner import budget_seconds, run_suites
+    from gemmbench.run import run_suites
+    from gemmbench.run_options import budget_seconds
     from gemmbench.software import detect_software
     from gemmbench_results.report.as_json import run_to_data
     from gemmbench_results.report.render import prose
@@ -280,7 +282,9 @@ def settings(
     from gemmbench.cli.progress import ProgressLine
     from gemmbench.cli.run import busy_machine
     from gemmbench.compare import race_settings, settings_of
-    from gemmbench.runner import begin_run, budget_seconds, exit_code
+    from gemmbench.run import begin_run
+    from gemmbench.run_options import budget_seconds
+    from gemmbench.run_outcome import exit_code
     from gemmbench.software import detect_software
     from gemmbench_results.report.ratios import ratios_data, ratios_text
     from gemmbench_results.store import open_store
@@ -340,7 +344,7 @@ def settings(
 
 def ended(outcome: "Outcome", db: str) -> int:
     """The exit code; says where the rest is if it was interrupted."""
-    from gemmbench.runner import exit_code
+    from gemmbench.run_outcome import exit_code
 
     if outcome.interrupted:
         click.echo(f"gemmbench: interrupted; what was measured is in {db}", err=True)

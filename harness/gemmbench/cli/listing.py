@@ -11,7 +11,7 @@ from gemmbench.errors import GemmbenchError
 
 if TYPE_CHECKING:
     from gemmbench.cli.measuring import Asked
-    from gemmbench.runner import RunOptions
+    from gemmbench.run_options import RunOptions
     from gemmbench.suite import Layer
     from gemmbench_results.report.render import TableFormat, TextFormat
 

@@ -129,7 +129,7 @@ def network(
     from gemmbench.network import run_network
     from gemmbench.network_choice import RACE_SECONDS
     from gemmbench.network_pass import NetworkOptions
-    from gemmbench.runner import RunOptions
+    from gemmbench.run_options import RunOptions
     from gemmbench.software import detect_software
     from gemmbench_results.report.network import network_json, network_rows
     from gemmbench_results.store import open_store

@@ -7,9 +7,9 @@ from gemmbench.errors import GemmbenchError
 
 if TYPE_CHECKING:
     from gemmbench.cli.measuring import Asked
-    from gemmbench.compare import Offer, Offered
+    from gemmbench.compare import OfferKey, OfferKeys
     from gemmbench.problem import Conv2d
-    from gemmbench.runner import RunOptions
+    from gemmbench.run_options import RunOptions
     from gemmbench.space import Config
     from gemmbench.trial import Trial
     from gemmbench_results.store import Store
@@ -52,8 +52,8 @@ def stored(
 
 
 def stored_winners(
-    store: "Store", asked: "Asked", options: "RunOptions", problem: "Conv2d", offered: "Offered"
-) -> "dict[Offer, Config] | None":
+    store: "Store", asked: "Asked", options: "RunOptions", problem: "Conv2d", offered: "OfferKeys"
+) -> "dict[OfferKey, Config] | None":
     """The config that would be raced of what is offered, where a search found one.
 
     None where defaults are raced.

@@ -14,7 +14,8 @@ from gemmbench.cli.suite import SuiteName
 
 if TYPE_CHECKING:
     from gemmbench.machine import Machine
-    from gemmbench.runner import Outcome, RunOptions
+    from gemmbench.run_options import RunOptions
+    from gemmbench.run_outcome import Outcome
     from gemmbench.stats import Verdict
     from gemmbench.suite import Suite
     from gemmbench.trial import RaceProtocol, Trial
@@ -84,7 +85,7 @@ def run(
     way is fastest, how far it is from the machine's peak, and with which tile sizes; every sample
     lands in the database.
     """
-    from gemmbench.runner import RunOptions
+    from gemmbench.run_options import RunOptions
 
     check_json_target(json_to)
     asked = what_is_asked(
@@ -132,7 +133,9 @@ def race_and_print(
 ) -> int:
     """Run the suites, print their tables, write JSON where asked; the exit code."""
     from gemmbench.cli.progress import ProgressLine
-    from gemmbench.runner import budget_seconds, exit_code, run_suites
+    from gemmbench.run import run_suites
+    from gemmbench.run_options import budget_seconds
+    from gemmbench.run_outcome import exit_code
     from gemmbench.software import detect_software
     from gemmbench_results.store import open_store
 
@@ -213,7 +216,7 @@ def busy_machine(root: Path = Path("/")) -> str:
 
 def overrun(suites: "list[Suite]", options: "RunOptions", outcome: "Outcome") -> str:
     """A sentence where one round of everything took longer than the budget; else ''."""
-    from gemmbench.runner import budget_seconds
+    from gemmbench.run_options import budget_seconds
 
     budget = budget_seconds(suites, options)
     if outcome.interrupted or outcome.seconds < OVERRUN * budget:
@@ -239,7 +242,7 @@ def print_plan(
 ) -> int:
     """Print what would be raced and which backends are missing. Writes nothing; always 0."""
     from gemmbench.backend import locate_backend
-    from gemmbench.runner import budget_seconds, check_memory
+    from gemmbench.run_options import budget_seconds, check_memory
 
     for spec in options.backends:
         locate_backend(spec)
@@ -264,8 +267,8 @@ def unavailable(
     suites: "list[Suite]", options: "RunOptions", protocol: "RaceProtocol", machine: "Machine"
 ) -> dict[str, str]:
     """The backends that cannot run here, each with the reason; each is asked in its own process."""
+    from gemmbench.offers import NoOfferError, describe
     from gemmbench.race import Limits
-    from gemmbench.runner import NoOfferError, describe
 
     problem = suites[0].layers[0].problem
     limits = Limits(0, options.timeout, options.memory_bytes)

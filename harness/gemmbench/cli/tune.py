@@ -19,7 +19,8 @@ from gemmbench.errors import GemmbenchError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gemmbench.runner import Outcome, RunOptions
+    from gemmbench.run_options import RunOptions
+    from gemmbench.run_outcome import Outcome
     from gemmbench.space import SearchSpace
     from gemmbench.suite import Suite
     from gemmbench_results.report.render import TableFormat, TextFormat
@@ -117,7 +118,7 @@ def tune(
     of other shapes and machines. Every config is verified before it is timed; one that is wrong,
     crashes or hangs ends nothing. Ctrl-C keeps what was measured; 'gemmbench best' prints winners.
     """
-    from gemmbench.runner import RunOptions
+    from gemmbench.run_options import RunOptions
     from gemmbench.space_format import load_space
 
     check_json_target(json_to)
@@ -206,7 +207,9 @@ def tune_and_print(
 ) -> int:
     """Search, race, print what was gained, draw it; the exit code."""
     from gemmbench.cli.progress import ProgressLine
-    from gemmbench.runner import budget_seconds, exit_code, run_suites
+    from gemmbench.run import run_suites
+    from gemmbench.run_options import budget_seconds
+    from gemmbench.run_outcome import exit_code
     from gemmbench.software import detect_software
     from gemmbench_results.store import open_store
 
@@ -308,8 +311,8 @@ def offered_spaces(asked: Asked, options: "RunOptions") -> "Iterator[tuple[str, 
 
     Says on stderr where a backend cannot be asked.
     """
+    from gemmbench.offers import NoOfferError, describe
     from gemmbench.race import Limits
-    from gemmbench.runner import NoOfferError, describe
     from gemmbench.space import space_from_data
 
     limits = Limits(0, options.timeout, options.memory_bytes)
@@ -321,9 +324,8 @@ def offered_spaces(asked: Asked, options: "RunOptions") -> "Iterator[tuple[str, 
             click.echo(f"{suite} {layer.name}: {spec}: {error}", err=True)
             continue
         for offer in reply["offers"]:
-            wanted = not options.algorithms or offer["algorithm"] in options.algorithms
             space = options.space or (offer["space"] and space_from_data(offer["space"]))
-            if space and wanted and offer["weights"] in options.weights:
+            if space and options.wants(offer["algorithm"], offer["weights"]):
                 yield (
                     f"{suite} {layer.name}: {spec} {offer['algorithm']} {offer['weights']}",
                     space,
