@@ -1,6 +1,6 @@
 """What backends offer for a problem, each asked in a process of its own, if it does not break."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,8 @@ from gemmbench.run_options import RunOptions
 from gemmbench.space import SearchSpace, space_from_data
 from gemmbench.trial import Contender, RaceProtocol, TrialState
 
-Described = dict[tuple[str, Problem], dict[str, Any]]  # what a backend says of a problem
+Question = tuple[str, Problem]  # to a backend, by its spec: what it can do with a problem
+Described = dict[Question, dict[str, Any]]
 
 
 class NoOfferError(Exception):
@@ -141,6 +142,21 @@ def describe(
             raise NoOfferError(TrialState.FAILED, str(error), lost=lost) from error
 
 
+def ask_backends(
+    questions: Iterable[Question], options: RunOptions, protocol: RaceProtocol, machine: Machine
+) -> Iterator[tuple[Question, dict[str, Any] | NoOfferError]]:
+    """What each backend says of its problem, one after another, or how it broke."""
+    limits = Limits(0, options.timeout, options.memory_bytes)
+    for spec, problem in questions:
+        locate_backend(spec)
+        try:
+            reply = describe(spec, problem, protocol.threads, machine, limits, options.lowerings)
+        except NoOfferError as error:
+            yield (spec, problem), error
+        else:
+            yield (spec, problem), reply
+
+
 def check_backends(
     problems: Sequence[Problem], options: RunOptions, protocol: RaceProtocol, machine: Machine
 ) -> Described:
@@ -149,32 +165,55 @@ def check_backends(
     Where algorithms are asked for, every backend is asked about the first problem of each kind.
     Raises GemmbenchError if a backend is unknown or unavailable, or nobody offers an algorithm.
     """
-    limits = Limits(0, options.timeout, options.memory_bytes)
-    firsts = list({problem.kind: problem for problem in reversed(problems)}.values())
-    asked = {(spec, problems[0]) for spec in options.backends}
+    questions = {(spec, problems[0]) for spec in options.backends}
     if options.algorithms:
-        asked |= {(spec, problem) for spec in options.specs() for problem in firsts}
+        questions |= set(_about_each_kind(problems, options))
     described: Described = {}
-    for spec, problem in sorted(asked, key=str):
-        locate_backend(spec)
-        try:
-            reply = describe(spec, problem, protocol.threads, machine, limits, options.lowerings)
-        except NoOfferError as error:
-            if error.lost or spec not in options.backends:
+    asked = sorted(questions, key=str)
+    for (spec, problem), reply in ask_backends(asked, options, protocol, machine):
+        if isinstance(reply, NoOfferError):
+            if reply.lost or spec not in options.backends:
                 continue  # it crashed or hung: that is a result, and the run records it
-            raise GemmbenchError(f"backend {spec!r} cannot be used: {error}") from error
+            raise GemmbenchError(f"backend {spec!r} cannot be used: {reply}") from reply
         if reply["unavailable"] is not None and spec in options.backends:
             raise GemmbenchError(
                 f"backend {spec!r} is unavailable: {reply['unavailable'].rstrip('.')}. "
                 "Run 'gemmbench backends' to see which are usable."
             )
         described[spec, problem] = reply
-    offered = {offer["algorithm"] for reply in described.values() for offer in reply["offers"]}
-    offered |= {name for reply in described.values() for name in reply.get("declined", ())}
-    for algorithm in options.algorithms:
-        if algorithm not in offered:
+    _check_offered(options.algorithms, described.values())
+    return described
+
+
+def check_algorithms(
+    problems: Sequence[Problem], options: RunOptions, protocol: RaceProtocol, machine: Machine
+) -> None:
+    """Raise GemmbenchError for an algorithm that is asked for and nobody offers, where any is."""
+    if options.algorithms:
+        questions = _about_each_kind(problems, options)
+        replies = [reply for _, reply in ask_backends(questions, options, protocol, machine)]
+        usable = [reply for reply in replies if not isinstance(reply, NoOfferError)]
+        _check_offered(options.algorithms, usable)
+
+
+def known_algorithms(replies: Iterable[Mapping[str, Any]]) -> set[str]:
+    """The algorithms that the backends behind `replies` offer or, for this problem, decline."""
+    replies = list(replies)
+    offered = {offer["algorithm"] for reply in replies for offer in reply["offers"]}
+    return offered | {name for reply in replies for name in reply.get("declined", ())}
+
+
+def _about_each_kind(problems: Sequence[Problem], options: RunOptions) -> list[Question]:
+    """Every backend with the first problem of each kind."""
+    firsts = {problem.kind: problem for problem in reversed(problems)}.values()
+    return [(spec, problem) for spec in options.specs() for problem in firsts]
+
+
+def _check_offered(algorithms: Sequence[str], replies: Iterable[Mapping[str, Any]]) -> None:
+    known = known_algorithms(replies)
+    for algorithm in algorithms:
+        if algorithm not in known:
             raise GemmbenchError(
                 f"--algorithm: no backend offers {algorithm!r} here."
-                f"{did_you_mean(algorithm, offered)}"
+                f"{did_you_mean(algorithm, known)}"
             )
-    return described
