@@ -51,6 +51,12 @@ class Contender:
         return f"{self.backend} {self.algorithm}{prepared}"
 
 
+def readable(label: str) -> str:
+    """A contender's label as people read it: 'fft' where backend and algorithm share the name."""
+    backend, _, rest = label.partition(" ")
+    return rest if rest.split(" ")[0] == backend else label
+
+
 @dataclass(frozen=True, slots=True)
 class RaceProtocol:
     """How was measured; stored with every result, and different protocols are never compared."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gemmbench.algorithm import TRANSFORM_ALGORITHMS
+from gemmbench.algorithm import ALGORITHMS, TRANSFORM_ALGORITHMS
 from gemmbench.backend import (
     Array,
     Backend,
@@ -217,6 +217,7 @@ def test_the_sources_are_files(backend: Backend) -> None:
 def test_every_supported_problem_has_algorithms_and_weights(backend: Backend, name: str) -> None:
     offered = algorithms(backend, supported(backend, name))
     assert offered
+    assert set(offered) <= set(ALGORITHMS), "the help of --algorithm names them all"
     for kinds in offered.values():
         assert kinds
         assert set(kinds) <= {"plain", "prepared"}

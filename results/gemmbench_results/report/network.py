@@ -16,6 +16,7 @@ from gemmbench.network import PassResult
 from gemmbench.network_graph import node_to_data, shape_text
 from gemmbench.network_pass import LayerResult
 from gemmbench.stats import Summary, summarize
+from gemmbench.trial import readable
 from gemmbench_results.report.escape import markdown_cell, one_line
 from gemmbench_results.report.published import PUBLISHED
 from gemmbench_results.report.render import STYLES, TextFormat
@@ -165,7 +166,7 @@ def _row(layer: LayerResult, result: PassResult) -> list[str]:
         layer.node.name,
         layer.node.operation.kind,
         shape_text(result.network.shapes[layer.node.name]),
-        one.contender.label() if one else "",
+        readable(one.contender.label()) if one else "",
         seconds_text(average(layer.measurement)),
         time_text(summarize(layer.measurement)),
         f"{100 * _share(layer, result):.1f} %",
@@ -231,7 +232,7 @@ def _notes(result: PassResult) -> Iterator[str]:
     races = result.choice.races
     for trial in races.trials if races else ():
         if str(trial.state) in ("WRONG", "FAILED"):
-            label = one_line(trial.contender.label())
+            label = one_line(readable(trial.contender.label()))
             yield f"{trial.state} in a race: {label} on {trial.layer}: {one_line(trial.reason)}"
     yield from (one_line(note) for note in result.choice.notes)
     chosen = [layer.chosen for layer in result.layers if layer.chosen is not None]
