@@ -6,7 +6,7 @@ import pytest
 from example_trials import trial
 from test_report_table import check_golden
 
-from gemmbench.compare import Swept, winning
+from gemmbench.compare.sweeping import Swept, winning
 from gemmbench.problem import Conv2d
 from gemmbench.run_outcome import Outcome
 from gemmbench.sweep import Axis, make_grid

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gemmbench.cli.given import Asked, Given
-    from gemmbench.compare import Ratio, SettingBy
+    from gemmbench.compare.settings import Ratio, SettingBy
     from gemmbench.run_options import RunOptions
     from gemmbench.run_outcome import Outcome
     from gemmbench.trial import RaceProtocol, Trial
@@ -66,7 +66,7 @@ def print_settings(asked: "Asked", by: "SettingBy", options: "RunOptions") -> in
 
 def protocols_of(asked: "Asked", by: "SettingBy") -> "dict[str, RaceProtocol]":
     """The protocol of each setting, by its name, the base first."""
-    from gemmbench.compare import settings_of
+    from gemmbench.compare.settings import settings_of
 
     if by == "cache":
         check_cold("cold", asked.machine)
@@ -83,7 +83,7 @@ def race_all(
 ) -> "tuple[Outcome, dict[str, int], list[Ratio]]":
     """The outcome, the run of each setting, and the ratios, as far as it came."""
     from gemmbench.cli.progress import ProgressLine
-    from gemmbench.compare import race_settings
+    from gemmbench.compare.settings import race_settings
     from gemmbench.run import begin_run
     from gemmbench.run_options import budget_seconds
     from gemmbench.run_outcome import exit_code

@@ -7,7 +7,7 @@ from gemmbench.errors import GemmbenchError
 
 if TYPE_CHECKING:
     from gemmbench.cli.given import Asked
-    from gemmbench.compare import OfferKey, OfferKeys
+    from gemmbench.compare.reuse import OfferKey, OfferKeys
     from gemmbench.problem import Conv2d
     from gemmbench.run_options import RunOptions
     from gemmbench.space import Config
@@ -36,7 +36,8 @@ def check_reuse(by: str, sweeps: tuple[str, ...], tune: str, batch_lowering: str
 
 def stored(store: "Store", asked: "Asked", options: "RunOptions") -> Taken:
     """Of each layer that was raced before, just as it would be now, the run and its trials."""
-    from gemmbench.compare import convolutions, offered_now, reusable
+    from gemmbench.compare.reuse import offered_now, reusable
+    from gemmbench.compare.side_by_side import convolutions
     from gemmbench.problem import Conv2d
 
     found: Taken = {}

@@ -13,7 +13,7 @@ from gemmbench.cli.reusing import Taken, stored
 
 if TYPE_CHECKING:
     from gemmbench.cli.given import Asked, Given
-    from gemmbench.compare import By
+    from gemmbench.compare.side_by_side import By
     from gemmbench.run_options import RunOptions
     from gemmbench.run_outcome import Outcome
     from gemmbench.suite import Suite
@@ -59,7 +59,7 @@ def side_by_side(
     reuse: bool,
 ) -> int:
     """The algorithms or the backends of each convolution; the exit code."""
-    from gemmbench.compare import convolutions
+    from gemmbench.compare.side_by_side import convolutions
     from gemmbench_results.store import open_store
 
     suite, others = convolutions(asked.suites[0]), busy_machine()
@@ -86,7 +86,7 @@ def side_by_side(
 
 def print_race(asked: "Asked", options: "RunOptions", db: str, *, reuse: bool) -> int:
     """Print what would be raced, and what would be reused instead; always 0."""
-    from gemmbench.compare import convolutions
+    from gemmbench.compare.side_by_side import convolutions
     from gemmbench.run_options import budget_seconds
     from gemmbench_results.store import open_store
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def grid_of(asked: "Asked", sweeps: tuple[str, ...], options: "RunOptions") -> "Grid":
     """The shapes around the first convolution that fit in memory."""
-    from gemmbench.compare import within_memory
+    from gemmbench.compare.sweeping import within_memory
     from gemmbench.problem import Conv2d
     from gemmbench.sweep import make_grid, parse_axis
 
@@ -32,7 +32,7 @@ def grid_of(asked: "Asked", sweeps: tuple[str, ...], options: "RunOptions") -> "
 
 def first_convolution(asked: "Asked") -> "tuple[Suite, Layer]":
     """The convolutions of the suite, and the first of them."""
-    from gemmbench.compare import convolutions
+    from gemmbench.compare.side_by_side import convolutions
 
     suite = convolutions(asked.suites[0])
     return suite, suite.layers[0]
@@ -40,7 +40,7 @@ def first_convolution(asked: "Asked") -> "tuple[Suite, Layer]":
 
 def print_grid(grid: "Grid", asked: "Asked", options: "RunOptions") -> int:
     """Print the shapes that may be raced; always 0."""
-    from gemmbench.compare import sweep_seconds
+    from gemmbench.compare.sweeping import sweep_seconds
     from gemmbench.suite import Layer
 
     suite, _ = first_convolution(asked)
@@ -59,7 +59,7 @@ def sweep(
 ) -> int:
     """The map of a grid; the exit code."""
     from gemmbench.cli.progress import ProgressLine
-    from gemmbench.compare import run_sweep, sweep_seconds
+    from gemmbench.compare.sweeping import run_sweep, sweep_seconds
     from gemmbench.problem import problem_to_data
     from gemmbench.software import detect_software
     from gemmbench_results.report.crossover import crossover_data, crossover_text
