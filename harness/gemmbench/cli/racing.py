@@ -2,18 +2,22 @@
 
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from gemmbench.cli.formats import print_formatted
+
 if TYPE_CHECKING:
-    from gemmbench.cli.given import Asked
+    from gemmbench.cli.given import Asked, Given
     from gemmbench.run_options import RunOptions
     from gemmbench.run_outcome import Outcome
     from gemmbench.stats import Verdict
     from gemmbench.suite import Suite
     from gemmbench.trial import Trial
+    from gemmbench_results.report.render import TableFormat, TextFormat
     from gemmbench_results.store import Store
 
 OVERRUN = 1.2  # times the budget, from which on the user is told
@@ -38,6 +42,32 @@ def race(
             suites, options, asked.protocol, asked.machine, store, line, typed(),
             detect_software(),
         )  # fmt: skip
+
+
+def race_and_print(
+    asked: "Asked",
+    options: "RunOptions",
+    given: "Given",
+    format_: "TableFormat",
+    store: "Store",
+    text: "Callable[[Outcome, TextFormat], str]",
+    below: str = "",
+) -> "Outcome":
+    """Race all suites, print what came of it in the format asked for, and write JSON where asked.
+
+    `text`: the tables and what they say; under it an overrun of the budget is told, and `below`.
+    """
+    outcome = race(asked.suites, asked, options, store, quiet=given.quiet)
+    data = data_of(store, outcome, asked)
+    print_formatted(
+        format_,
+        lambda style: text(outcome, style) + overrun(asked.suites, options, outcome) + below,
+        lambda: data,
+        lambda: data["trials"],
+        quiet=given.quiet,
+        json_to=given.json_to,
+    )
+    return outcome
 
 
 def ended(outcome: "Outcome", db: str) -> int:

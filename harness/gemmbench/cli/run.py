@@ -5,17 +5,16 @@ from typing import TYPE_CHECKING
 import click
 
 from gemmbench.cli.effort import budget_option, tune_option
-from gemmbench.cli.formats import format_option, print_formatted
-from gemmbench.cli.given import Asked, Given, gathered, run_options, what_is_asked
+from gemmbench.cli.formats import format_option
+from gemmbench.cli.given import Given, gathered, run_options, what_is_asked
 from gemmbench.cli.measuring import measuring_options
 from gemmbench.cli.options import options_given
 from gemmbench.cli.plan import dry_run_option, print_plan
 from gemmbench.cli.raced import batch_lowering_option
-from gemmbench.cli.racing import busy_machine, data_of, ended, overrun, race, verdicts_by_layer
+from gemmbench.cli.racing import busy_machine, ended, race_and_print, verdicts_by_layer
 from gemmbench.cli.suite import SuiteName
 
 if TYPE_CHECKING:
-    from gemmbench.run_options import RunOptions
     from gemmbench.run_outcome import Outcome
     from gemmbench.suite import Suite
     from gemmbench_results.report.render import TableFormat, TextFormat
@@ -45,40 +44,19 @@ def run(suites: tuple[str, ...], given: Given, dry_run: bool, format_: "TableFor
     lands in the database.
     """
     from gemmbench.run_options import budget_seconds
+    from gemmbench_results.store import open_store
 
     asked = what_is_asked(suites, given)
     options = run_options(given, asked)
     if dry_run:
         return print_plan(asked.suites, asked, options, budget_seconds(asked.suites, options))
-    return race_and_print(suites, asked, options, given, format_)
-
-
-def race_and_print(
-    names: tuple[str, ...],
-    asked: Asked,
-    options: "RunOptions",
-    given: Given,
-    format_: "TableFormat",
-) -> int:
-    """Run the suites, print their tables, write JSON where asked; the exit code."""
-    from gemmbench_results.store import open_store
-
     others = busy_machine()
     with open_store(given.db) as store:
-        outcome = race(asked.suites, asked, options, store, quiet=given.quiet)
-        data = data_of(store, outcome, asked)
-        print_formatted(
-            format_,
-            lambda style: (
-                report(asked.suites, names, outcome, store.name, style)
-                + overrun(asked.suites, options, outcome)
-                + others
-            ),
-            lambda: data,
-            lambda: data["trials"],
-            quiet=given.quiet,
-            json_to=given.json_to,
-        )
+        outcome = race_and_print(
+            asked, options, given, format_, store,
+            lambda done, style: report(asked.suites, suites, done, store.name, style),
+            others,
+        )  # fmt: skip
     return ended(outcome, given.db)
 
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from gemmbench.cli.effort import budget_option
-from gemmbench.cli.formats import format_option, print_formatted
+from gemmbench.cli.formats import format_option
 from gemmbench.cli.given import Asked, Given, gathered, run_options, what_is_asked
 from gemmbench.cli.listing import print_listings
 from gemmbench.cli.measuring import measuring_options
-from gemmbench.cli.racing import data_of, ended, overrun, race, verdicts_by_layer
+from gemmbench.cli.racing import ended, race_and_print, verdicts_by_layer
 from gemmbench.cli.spaces import checked_axes, print_spaces
 from gemmbench.cli.suite import SuiteName
 from gemmbench.errors import GemmbenchError
@@ -174,19 +174,10 @@ def tune_and_print(
     from gemmbench_results.store import open_store
 
     with open_store(given.db) as store:
-        outcome = race(asked.suites, asked, options, store, quiet=given.quiet)
-        data = data_of(store, outcome, asked)
-        print_formatted(
-            format_,
-            lambda style: (
-                report(asked.suites, outcome, store.name, style)
-                + overrun(asked.suites, options, outcome)
-            ),
-            lambda: data,
-            lambda: data["trials"],
-            quiet=given.quiet,
-            json_to=given.json_to,
-        )
+        outcome = race_and_print(
+            asked, options, given, format_, store,
+            lambda done, style: report(asked.suites, done, store.name, style),
+        )  # fmt: skip
         if plot:
             from gemmbench_results.report.plot import search_page
 

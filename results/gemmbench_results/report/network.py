@@ -8,7 +8,6 @@ from math import isfinite
 from typing import Any
 
 import numpy as np
-from tabulate import tabulate
 
 from gemmbench.machine import machine_to_data
 from gemmbench.measurement import Measurement, Sample
@@ -19,7 +18,7 @@ from gemmbench.stats import Summary, summarize
 from gemmbench.trial import readable
 from gemmbench_results.report.escape import markdown_cell, one_line
 from gemmbench_results.report.published import PUBLISHED
-from gemmbench_results.report.render import STYLES, TextFormat
+from gemmbench_results.report.render import TextFormat, table_text
 from gemmbench_results.report.table import (
     config_text,
     digits,
@@ -44,20 +43,11 @@ def network_text(
     """The layers, then the pass in sentences; of one that failed only why."""
     if result.failure is not None or not result.passes:
         return "\n".join(_notes(result))
-    shown = markdown_cell if format == "markdown" else one_line
-    rows = [[shown(cell) for cell in _row(layer, result)] for layer in result.layers]
-    table = tabulate(
-        rows,
-        headers=list(COLUMNS),
-        tablefmt=STYLES[format],
-        disable_numparse=True,
-        colalign=list(COLUMNS.values()),
-    )
-    lines = [line.rstrip() for line in table.splitlines()]
+    table = table_text(COLUMNS, [_row(layer, result) for layer in result.layers], format)
     listed = _bullet if format == "markdown" else str
     said = [listed(line) for line in _sentences(result)]
     notes = [listed(line) for line in _notes(result)]
-    return "\n".join([*lines, "", *said, *([""] if notes else []), *notes])
+    return "\n".join([table, "", *said, *([""] if notes else []), *notes])
 
 
 def network_rows(result: PassResult) -> list[dict[str, Any]]:
