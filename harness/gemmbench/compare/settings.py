@@ -78,23 +78,22 @@ def race_settings(
             memory=None,  # one bandwidth does not fit hot and cold operands
         )
         trials = run_race(own_race)
-    names = list(settings)
-    ratios = []
+    names, ratios = list(settings), list[Ratio]()
     for at in range(0, len(trials), len(names)):
-        base_trial, *others = trials[at : at + len(names)]
-        for name, trial in zip(names, [base_trial, *others], strict=True):
+        raced = dict(zip(names, trials[at : at + len(names)], strict=True))
+        for name, trial in raced.items():
             record(name, trial)
-        ratios += [
-            Ratio(
-                layer.name,
-                base_trial,
-                other,
-                name,
-                effect_of(base_trial.measurement, other.measurement),
-            )
-            for name, other in zip(names[1:], others, strict=True)
-        ]
+        ratios += ratios_of(layer.name, raced)
     return ratios
+
+
+def ratios_of(layer: str, raced: Mapping[str, Trial]) -> list[Ratio]:
+    """One contender under each setting but the first, against itself under that."""
+    (_, base), *others = raced.items()
+    return [
+        Ratio(layer, base, other, name, effect_of(base.measurement, other.measurement))
+        for name, other in others
+    ]
 
 
 def coldness(ratio: Ratio, machine: Machine, enough: float) -> str:
