@@ -18,8 +18,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from gemmbench.machine import available_memory_bytes, detect_machine
-from gemmbench.race import Race
-from gemmbench.runner import Offer, Outcome, Runner, RunOptions, exit_code
+from gemmbench.offers import Offer
+from gemmbench.race import Race, run_race
+from gemmbench.run_options import RunOptions
+from gemmbench.run_outcome import Outcome, exit_code
+from gemmbench.runner import Runner
 from gemmbench.space import Config
 from gemmbench.stats import compare, summarize
 from gemmbench.suite import Layer, Suite, load_suite, select_layers
@@ -83,7 +86,8 @@ def make_runner(store: Store, backend: str, threads: int, seed: int) -> Runner:
 def row(runner: Runner, suite: Suite, layer: Layer, seconds: float, more: float) -> str:
     """One line of the table."""
     with runner.arena(suite, layer, seconds) as race:
-        (offer, *_) = [o for o in runner.offers(race, runner.options.backends[0]) if o.space]
+        offered = runner.offers.of(runner.options.backends[0], layer.problem, race.limits)
+        (offer, *_) = [offer for offer in offered.offers if offer.space]
         first, configs = search(runner, race, offer, seconds)
         second, _ = search(runner, race, offer, more)
         contenders = [offer.contender]
@@ -93,7 +97,7 @@ def row(runner: Runner, suite: Suite, layer: Layer, seconds: float, more: float)
         race.spec = replace(race.spec, contenders=tuple(contenders))
         race.limits = replace(race.limits, seconds=RACE_SECONDS)
         race.on_trial = runner.record
-        trials = race.run()
+        trials = run_race(race)
     shape = layer.problem.gemm()
     return (
         f"| {layer.name} | {shape.m}×{shape.k}×{shape.n} | {configs} | {outcome(trials, first)} |"

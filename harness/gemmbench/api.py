@@ -15,8 +15,8 @@ from gemmbench.machine import detect_machine
 from gemmbench.operands import aligned_empty
 from gemmbench.problem import Problem
 from gemmbench.race import full_config
+from gemmbench.self_description import source_hash
 from gemmbench.trial import RaceProtocol, Trial
-from gemmbench.worker import source_hash
 
 DEFAULT_DB = "results/gemmbench.db"
 

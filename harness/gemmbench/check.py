@@ -44,7 +44,8 @@ from gemmbench.pairs import Duel, seeded
 from gemmbench.problem import Problem
 from gemmbench.race import Limits, OpenLink, Race, RaceSpec
 from gemmbench.reference import Cases
-from gemmbench.runner import Watcher, check_names
+from gemmbench.run_options import check_names
+from gemmbench.run_outcome import Watcher
 from gemmbench.sides import Duo, Side
 from gemmbench.software import Software
 from gemmbench.suite import Suite

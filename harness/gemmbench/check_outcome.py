@@ -16,12 +16,8 @@ from gemmbench.gate import (
     read,
     smallest_visible,
 )
-from gemmbench.machine import Machine
 from gemmbench.pairs import PAIR_METHOD, SLICE_SECONDS
-from gemmbench.problem import Problem
-from gemmbench.software import Software
-from gemmbench.space import Config
-from gemmbench.trial import Contender, RaceProtocol, Trial, TrialState
+from gemmbench.trial import RaceProtocol, RunRecorder, Trial, TrialState
 from gemmbench.ways import Refusal, Wanted
 
 
@@ -73,24 +69,11 @@ class CheckOutcome:
         return [refusal for refusal in self.refusals if refusal.side == "base"]
 
 
-class Recorder(Protocol):
-    """Where a check's results go, and what it knows of earlier ones. The store implements it."""
+class Recorder(RunRecorder, Protocol):
+    """Where a check's results go, and what it knows of earlier ones. The store implements it.
 
-    def begin(
-        self,
-        command: str,
-        machine: Machine,
-        protocol: RaceProtocol,
-        seed: int,
-        software: Software | None = None,
-    ) -> int:
-        """The number of a new run."""
-
-    def end(self, run: int, exit_code: int) -> None:
-        """Note that the run is over."""
-
-    def record(self, run: int, trial: Trial) -> None:
-        """Keep a side that could not be compared."""
+    What it records as a trial is a side that could not be compared.
+    """
 
     def compared(
         self, run: int, comparison: Comparison, identity: str, base: Trial, head: Trial
@@ -105,16 +88,6 @@ class Recorder(Protocol):
 
     def withdraw(self, run: int) -> None:
         """Make every verdict of `run` UNDECIDED: the machine was too noisy."""
-
-    def best_config(
-        self,
-        machine: Machine,
-        protocol: RaceProtocol,
-        problem: Problem,
-        contender: Contender,
-        source_hash: str,
-    ) -> Config | None:
-        """The stored winner."""
 
 
 def exit_code(outcome: CheckOutcome, *, strict: bool, require_baseline: bool) -> int:

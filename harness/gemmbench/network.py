@@ -17,7 +17,7 @@ from gemmbench.network_data import needed_bytes
 from gemmbench.network_graph import Network
 from gemmbench.network_pass import Course, Failure, LayerResult, NetworkOptions, PassError
 from gemmbench.problem import Problem
-from gemmbench.runner import Watcher
+from gemmbench.run_outcome import Watcher
 from gemmbench.software import Software
 from gemmbench.suite import Suite
 from gemmbench.trial import RaceProtocol, TrialState

@@ -13,17 +13,12 @@ from gemmbench.champion import champion, seconds_of
 from gemmbench.errors import GemmbenchError
 from gemmbench.machine import Machine
 from gemmbench.network_graph import Network
+from gemmbench.offers import NoOfferError, describe
 from gemmbench.problem import Problem
 from gemmbench.race import Limits
-from gemmbench.runner import (
-    NoOfferError,
-    Outcome,
-    RunOptions,
-    Watcher,
-    describe,
-    exit_code,
-    run_suites,
-)
+from gemmbench.run import run_suites
+from gemmbench.run_options import RunOptions
+from gemmbench.run_outcome import Outcome, Watcher, exit_code
 from gemmbench.software import Software
 from gemmbench.suite import Suite
 from gemmbench.trial import Contender, Environment, RaceProtocol, Recorder, Trial, TrialState

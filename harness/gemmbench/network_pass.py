@@ -24,8 +24,9 @@ from gemmbench.network_reference import LayerCheck, Made, PassCheck
 from gemmbench.operands import map_operands
 from gemmbench.problem import Problem
 from gemmbench.race import full_config
-from gemmbench.runner import RunOptions, Watcher
-from gemmbench.trial import RaceProtocol, TrialState
+from gemmbench.run_options import RunOptions
+from gemmbench.run_outcome import Watcher
+from gemmbench.trial import RaceProtocol, TrialState, readable
 
 WORKER = "gemmbench.network_worker"
 CHUNK_SECONDS = 1.0  # of passes that are asked for at once: a long way below any time limit
@@ -250,7 +251,7 @@ class Course:
     def who(self, node: Node) -> str:
         """'numba winograd prepared', or the kind of a cheap layer."""
         if isinstance(node.operation, Problem):
-            return self.chosen[node.operation].contender.label()
+            return readable(self.chosen[node.operation].contender.label())
         return node.operation.kind
 
 

@@ -20,15 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gemmbench import cheap_reference
+from gemmbench.algorithm import TRANSFORM_ALGORITHMS
 from gemmbench.network_graph import Network, Node, factors
 from gemmbench.operands import Array
 from gemmbench.problem import Linear, Problem
-from gemmbench.reference import (
-    TRANSFORM_ALGORITHMS,
-    UNIT_ROUNDOFF,
-    error_bound,
-    product,
-)
+from gemmbench.reference import UNIT_ROUNDOFF, error_bound, product
 
 Float64 = NDArray[np.float64]
 Arrays = Mapping[str, Array]

@@ -23,8 +23,8 @@ from gemmbench.network_graph import Network, Node, factors, network_of, node_fro
 from gemmbench.operands import Array, aligned_empty, guarded_output, map_operands
 from gemmbench.operands import GuardedOutput as Guarded
 from gemmbench.problem import Linear, Problem
+from gemmbench.serving import main
 from gemmbench.timing import synchronize
-from gemmbench.worker import main
 
 Json = dict[str, Any]
 Run = Callable[[], object]

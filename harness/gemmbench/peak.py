@@ -1,8 +1,7 @@
 """The machine's roof: the most FLOP/s and bytes/s that plain loops reach, raced like a contender.
 
-The loops are written as LLVM IR because that is the one way to say "this many independent fused
-multiply-adds on full vectors" and get exactly that on every CPU. They satisfy the Backend
-contract, so a roof runs in a worker of its own and is timed in turn with the contenders.
+The loops (`peak_loops.py`) satisfy the Backend contract, so a roof runs in a worker of its own and
+is timed in turn with the contenders.
 """
 
 import ctypes
@@ -18,6 +17,7 @@ from gemmbench.backend import Location, Operands
 from gemmbench.link import Link, case_data, location_data
 from gemmbench.machine import Machine, detect_machine, machine_to_data
 from gemmbench.operands import Array
+from gemmbench.peak_loops import READ_ACCUMULATORS, Compiled, fma_ir, read_ir
 from gemmbench.problem import Gemm, Problem
 from gemmbench.reference import Case
 from gemmbench.space import Config, SearchSpace
@@ -27,7 +27,6 @@ TIMEOUT_SECONDS = 60.0
 LANE_TYPES = {"float32": "float", "float64": "double"}
 SMALLEST_STREAM = 2**26  # bytes: larger than any private cache
 LARGEST_STREAM = 2**29
-READ_ACCUMULATORS = 8
 
 NO_CASE = Case("none", {}, "", None)
 PLAIN = {"algorithm": "gemm", "weights": "plain"}
@@ -69,7 +68,7 @@ class FmaRun:
     def __init__(self, dtype: str, machine: Machine, threads: int) -> None:
         lanes = machine.vector_bytes() // np.dtype(dtype).itemsize
         accumulators = 12 if machine.vector_bytes() == 32 else 16  # AVX2 has 16 registers, not 32
-        self._loop = _Compiled(_fma_ir(LANE_TYPES[dtype], lanes, accumulators), (ctypes.c_int64,))
+        self._loop = Compiled(fma_ir(LANE_TYPES[dtype], lanes, accumulators), (ctypes.c_int64,))
         self._team = Team(threads)
         self._iterations = self._calibrate()
         self.flops = 2 * lanes * accumulators * self._iterations * threads
@@ -117,7 +116,7 @@ class ReadRun:
     def __init__(self, machine: Machine, threads: int, nbytes: int) -> None:
         lanes = machine.vector_bytes() // 4
         arguments = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
-        self._sum = _Compiled(_read_ir(lanes), arguments)
+        self._sum = Compiled(read_ir(lanes), arguments)
         self._team = Team(threads)
         step = READ_ACCUMULATORS * lanes
         self._blocks = max(1, nbytes // (4 * step * threads))
@@ -247,118 +246,3 @@ def measure_roof(kind: str, dtype: str, machine: Machine, threads: int, blocks: 
 def stream_bytes(machine: Machine) -> int:
     """Bytes that a stream passes over: four last-level caches, between 64 and 512 MiB."""
     return min(LARGEST_STREAM, max(SMALLEST_STREAM, 4 * machine.l3_bytes))
-
-
-class _Compiled:
-    """A function `f` from LLVM IR, called through ctypes, which releases the GIL."""
-
-    def __init__(self, ir: str, arguments: tuple[Any, ...]) -> None:
-        import llvmlite.binding as llvm
-
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-        features = llvm.get_host_cpu_features()
-        features["prefer-256-bit"] = False
-        target = llvm.Target.from_default_triple().create_target_machine(
-            cpu=llvm.get_host_cpu_name(), features=features.flatten(), opt=3, jit=True
-        )
-        module = llvm.parse_assembly(ir)
-        module.verify()
-        self._engine = llvm.create_mcjit_compiler(module, target)
-        self._engine.finalize_object()
-        address = self._engine.get_function_address("f")
-        self.call = ctypes.CFUNCTYPE(ctypes.c_double, *arguments)(address)
-
-
-def _fma_ir(lane: str, lanes: int, accumulators: int) -> str:
-    """double f(i64 iterations): acc[j] = acc[j]·c + d on every accumulator, each iteration."""
-    vector = f"<{lanes} x {lane}>"
-    suffix = f"v{lanes}f{32 if lane == 'float' else 64}"
-    ones, scale = (_splat(lane, lanes, value) for value in ("1.0", "0.5"))
-    phis = "\n".join(
-        f"  %a{j} = phi {vector} [ {ones}, %entry ], [ %n{j}, %loop ]" for j in range(accumulators)
-    )
-    fmas = "\n".join(
-        f"  %n{j} = call {vector} @llvm.fma.{suffix}({vector} %a{j}, {vector} {scale}, "
-        f"{vector} {ones})"
-        for j in range(accumulators)
-    )
-    return f"""
-declare {vector} @llvm.fma.{suffix}({vector}, {vector}, {vector})
-define double @f(i64 %count) {_ATTRIBUTES} {{
-entry:
-  br label %loop
-loop:
-  %i = phi i64 [ 0, %entry ], [ %next, %loop ]
-{phis}
-{fmas}
-  %next = add i64 %i, 1
-  %more = icmp ult i64 %next, %count
-  br i1 %more, label %loop, label %done
-done:
-{_total(vector, lane, "n", accumulators)}
-}}
-"""
-
-
-def _read_ir(lanes: int) -> str:
-    """double f(ptr data, i64 blocks, i64 passes): the sum of blocks × 8 vectors, pass by pass."""
-    vector = f"<{lanes} x float>"
-    sums = "\n".join(
-        f"  %b{j} = phi {vector} [ zeroinitializer, %entry ], [ %n{j}, %passed ]"
-        for j in range(READ_ACCUMULATORS)
-    )
-    phis = "\n".join(
-        f"  %a{j} = phi {vector} [ %b{j}, %pass ], [ %n{j}, %loop ]"
-        for j in range(READ_ACCUMULATORS)
-    )
-    adds = "\n".join(
-        f"  %p{j} = getelementptr {vector}, ptr %at, i64 {j}\n"
-        f"  %v{j} = load {vector}, ptr %p{j}, align 4\n"
-        f"  %n{j} = fadd {vector} %a{j}, %v{j}"
-        for j in range(READ_ACCUMULATORS)
-    )
-    return f"""
-define double @f(ptr %data, i64 %blocks, i64 %passes) {_ATTRIBUTES} {{
-entry:
-  br label %pass
-pass:
-  %p = phi i64 [ 0, %entry ], [ %pnext, %passed ]
-{sums}
-  br label %loop
-loop:
-  %i = phi i64 [ 0, %pass ], [ %next, %loop ]
-  %at = phi ptr [ %data, %pass ], [ %after, %loop ]
-{phis}
-{adds}
-  %after = getelementptr {vector}, ptr %at, i64 {READ_ACCUMULATORS}
-  %next = add i64 %i, 1
-  %more = icmp ult i64 %next, %blocks
-  br i1 %more, label %loop, label %passed
-passed:
-  %pnext = add i64 %p, 1
-  %again = icmp ult i64 %pnext, %passes
-  br i1 %again, label %pass, label %done
-done:
-{_total(vector, "float", "n", READ_ACCUMULATORS)}
-}}
-"""
-
-
-_ATTRIBUTES = 'nounwind "prefer-vector-width"="512" "min-legal-vector-width"="512"'
-
-
-def _splat(lane: str, lanes: int, value: str) -> str:
-    return "<" + ", ".join([f"{lane} {value}"] * lanes) + ">"
-
-
-def _total(vector: str, lane: str, prefix: str, accumulators: int) -> str:
-    """IR that adds the accumulators and returns lane 0, so that no FMA is dead code."""
-    lines = [f"  %t1 = fadd {vector} %{prefix}0, %{prefix}1"]
-    lines += [f"  %t{j} = fadd {vector} %t{j - 1}, %{prefix}{j}" for j in range(2, accumulators)]
-    lines.append(f"  %lane = extractelement {vector} %t{accumulators - 1}, i32 0")
-    if lane == "float":
-        lines.append("  %result = fpext float %lane to double")
-    else:
-        lines.append("  %result = fadd double %lane, 0.0")
-    return "\n".join([*lines, "  ret double %result"])

@@ -6,7 +6,7 @@ Statistics decide between measurements (`stats.py`); this is what may be compare
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gemmbench.reference import TRANSFORM_ALGORITHMS
+from gemmbench.algorithm import TRANSFORM_ALGORITHMS
 from gemmbench.stats import Verdict, judge, summarize
 from gemmbench.trial import Contender, Trial, TrialState
 

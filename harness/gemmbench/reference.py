@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gemmbench.algorithm import TRANSFORM_ALGORITHMS
 from gemmbench.errors import GemmbenchError
 from gemmbench.operands import (
     fill_operands,
@@ -40,7 +41,6 @@ from gemmbench.problem import ITEMSIZE, Conv2d, Gemm, Linear, Problem
 
 LAMBDA = 8.0
 UNIT_ROUNDOFF = {"float32": 2.0**-24, "float64": 2.0**-53}
-TRANSFORM_ALGORITHMS = frozenset({"fft", "fft-full", "winograd"})
 MOST_GROWTH = 64.0  # of the error of a transform: F(4×4, 5×5) needs 30; beyond, use another tile
 COLUMN_BYTES = 2**27  # float64 columns of the reference convolution in one piece
 

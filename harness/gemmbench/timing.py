@@ -1,7 +1,7 @@
-"""Timing inside a worker: the prepared contender, its copies, and one block of calls of it."""
+"""Timing inside a worker: a prepared contender and its copies, blocks of calls, a call's stages."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,6 +96,39 @@ def _fetched(copy: Copy) -> Callable[[], object]:
         return copy.prepared.output()
 
     return call
+
+
+def time_stages(entry: Slot, repeats: int) -> tuple[dict[str, float], float | None]:
+    """Median seconds of each stage of one call, and of whole calls taken in turn with them.
+
+    A cold slot takes the next copy for each, as calls do: a stage that reads operands finds them
+    cold, what an earlier stage has just written is where a call would find it. ({}, None) for a
+    contender whose call has no stages.
+    """
+    if not _stages(entry.copies[0].prepared):
+        return {}, None
+    whole: list[float] = []
+    seconds: dict[str, list[float]] = {}
+    for _ in range(repeats):
+        prepared = entry.next().prepared
+        whole.append(_seconds_of(prepared, prepared.run))
+        prepared = entry.next().prepared
+        for name, stage in _stages(prepared).items():
+            seconds.setdefault(name, []).append(_seconds_of(prepared, stage))
+    medians = {name: float(np.median(values)) for name, values in seconds.items()}
+    return medians, float(np.median(whole))
+
+
+def _stages(prepared: Prepared) -> Mapping[str, Callable[[], object]]:
+    found: Mapping[str, Callable[[], object]] = getattr(prepared, "stages", {})
+    return found
+
+
+def _seconds_of(prepared: Prepared, call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    synchronize(prepared)
+    return time.perf_counter() - start
 
 
 def load(prepared: Prepared) -> None:

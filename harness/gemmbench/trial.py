@@ -51,6 +51,12 @@ class Contender:
         return f"{self.backend} {self.algorithm}{prepared}"
 
 
+def readable(label: str) -> str:
+    """A contender's label as people read it: 'fft' where backend and algorithm share the name."""
+    backend, _, rest = label.partition(" ")
+    return rest if rest.split(" ")[0] == backend else label
+
+
 @dataclass(frozen=True, slots=True)
 class RaceProtocol:
     """How was measured; stored with every result, and different protocols are never compared."""
@@ -117,8 +123,8 @@ class Evaluation:
     timed_out: bool = False  # it failed by not answering in time, as a busy machine may
 
 
-class Recorder(Protocol):
-    """Where results go. The store implements it; the core knows nothing else of the store."""
+class RunRecorder(Protocol):
+    """Where results of any run go, and the winners of earlier ones."""
 
     def begin(
         self,
@@ -148,6 +154,10 @@ class Recorder(Protocol):
         source_hash: str,
     ) -> Config | None:
         """The stored winner for the same problem, machine, source, threads and protocol."""
+
+
+class Recorder(RunRecorder, Protocol):
+    """Where results go. The store implements it; the core knows nothing else of the store."""
 
     def evaluations(
         self, machine: Machine, protocol: RaceProtocol, contender: Contender

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from gemmbench.backend import locate_backend
-from gemmbench.errors import GemmbenchError
+from gemmbench.errors import GemmbenchError, did_you_mean
 from gemmbench.link import Link, RequestError, WorkerLostError, location_data
 from gemmbench.machine import Machine, machine_to_data
+from gemmbench.offers import known_algorithms
 from gemmbench.problem import Problem, problem_to_data
 from gemmbench.sides import Duo, Side
 from gemmbench.space import Config, SearchSpace, space_from_data
@@ -114,17 +115,32 @@ def find_ways(
 ) -> Iterator[Way | Refusal]:
     """Every comparison to be made, and every one that cannot be.
 
-    Raises GemmbenchError for a backend that is unavailable on either side.
+    Raises GemmbenchError for a backend that is unavailable on either side and, at the end, for an
+    algorithm that neither offers on any layer.
     """
+    known: set[str] = set()
     for duo in duos:
         for suite in suites:
             for layer in suite.layers:
-                yield from _ways(suite, layer, duo, wanted, ask, winner)
+                yield from _ways(suite, layer, duo, wanted, ask, winner, known)
+    for algorithm in wanted.algorithms:
+        if known and algorithm not in known:
+            raise GemmbenchError(
+                f"--algorithm: neither side offers {algorithm!r} on these layers."
+                f"{did_you_mean(algorithm, known)}"
+            )
 
 
 def _ways(
-    suite: Suite, layer: Layer, duo: Duo, wanted: Wanted, ask: Ask, winner: Winner
+    suite: Suite,
+    layer: Layer,
+    duo: Duo,
+    wanted: Wanted,
+    ask: Ask,
+    winner: Winner,
+    known: set[str],
 ) -> Iterator[Way | Refusal]:
+    """What can be compared on one layer; the algorithms that a side has are added to `known`."""
     replies = {}
     for side, name in ((duo.head, "head"), (duo.base, "base")):
         if name == "base" and duo.missing:
@@ -135,6 +151,7 @@ def _ways(
         except (RequestError, WorkerLostError) as error:
             yield Refusal(layer.name, side.spec, name, TrialState.FAILED, str(error))
             return
+        known |= known_algorithms([reply])
         if reply["unavailable"] is not None:
             raise GemmbenchError(
                 f"backend {side.spec!r} is unavailable on the side of {side.label}: "

@@ -1,61 +1,28 @@
 """The process that holds one backend: describes, prepares, verifies and times it on request.
 
 Started by `link.py` as `python -m gemmbench.worker READ_FD WRITE_FD`. Requests and replies are
-JSON lines on those two private descriptors; stdout and stderr belong to the backend. It knows
-nothing of suites, races or stores: it does what it is told, one request at a time.
+JSON lines on those two private descriptors (`serving.py`); stdout and stderr belong to the backend.
+It knows nothing of suites, races or stores: it does what it is told, one request at a time.
 """
 
-import contextlib
 import gc
-import hashlib
-import inspect
-import json
-import math
-import os
-import resource
-import signal
 import sys
-import time
-import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from gemmbench import __version__
-from gemmbench.backend import (
-    PER_IMAGE,
-    Backend,
-    Location,
-    Prepared,
-    algorithms,
-    declined,
-    load_backend,
-    lowerings,
-)
-from gemmbench.errors import GemmbenchError
+from gemmbench import self_description, verification
+from gemmbench.backend import PER_IMAGE, Backend, Location, load_backend
 from gemmbench.footprint import call_bytes, cold_ratio
-from gemmbench.machine import Machine, machine_from_data
-from gemmbench.operands import (
-    Array,
-    Layout,
-    aligned_empty,
-    guarded_output,
-    map_operands,
-)
+from gemmbench.machine import machine_from_data
+from gemmbench.operands import Array, Layout, aligned_empty, guarded_output, map_operands
 from gemmbench.problem import Problem, problem_from_data
-from gemmbench.reference import Check, check
-from gemmbench.space import Config, space_to_data
-from gemmbench.timing import Copy, Slot, load, synchronize, time_block
+from gemmbench.serving import main
+from gemmbench.timing import Copy, Slot, load, synchronize, time_block, time_stages
 
-PROTOCOL_VERSION = 2  # 2: `time_slice`, and `layout` when opened
-REASON_LENGTH = 500  # characters; a backend may raise with megabytes of text
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 COLD_COPIES = 256  # most copies that cold mode rotates through
-LISTED_CONFIGS = 50_000  # most configs that cross the pipe, a random sample of larger spaces
 COLD_BYTES = 2**29  # and the most memory it takes: half a GiB
 
 Json = dict[str, Any]
@@ -90,30 +57,10 @@ class Worker:
         """
         at = Location(**location)
         self.backend = self.backends[at.key] = load_backend(at)
-        unavailable = self.backend.unavailable()
-        unsupported = None
-        if unavailable is None:
-            unsupported = self.backend.supports(self.problem)
-        usable = unavailable is None and unsupported is None
-        offered = []
-        if usable and offers:
-            offered = self._offers(machine_from_data(machine), threads, lowering)
-        library = "" if unavailable is not None else str(_optional(self.backend, "library", ""))
-        return {
-            "name": self.backend.name,
-            "unavailable": _reason(unavailable),
-            "unsupported": _reason(unsupported),
-            "library": library,
-            "source_hash": source_hash(self.backend, library),
-            "file": module_file(Location(**location)),
-            "offers": offered,
-            "exclusive": bool(getattr(self.backend, "exclusive", False)),
-            "declined": {
-                name: _reason(why)
-                for name, why in (declined(self.backend, self.problem) if usable else {}).items()
-            },
-            **self._device(usable),
-        }
+        asked = lowering if offers else None
+        return self_description.describe(
+            self.backend, at, self.problem, machine_from_data(machine), threads, asked
+        )
 
     def load(self, case: Json) -> Json:
         """Copy the operands of `case` into every buffer, unless they are there already."""
@@ -165,27 +112,13 @@ class Worker:
         the last timed call left and runs nothing.
         """
         self.load(case)
-        entry = self.slots[slot]
-        answer = np.load(case["answer"], mmap_mode="r")
-        magnitude = np.load(case["magnitude"], mmap_mode="r") if case["magnitude"] else None
-        worst, wrong = Check(0.0, 0.0, 0.0, 0.0), None
-        for copy in entry.copies if how != "timed" else [entry.copies[entry.turn]]:
-            output = self._answer(copy, how)
-            if output.dtype != self.problem.dtype:
-                wrong = wrong or f"its output is {output.dtype}, not {self.problem.dtype}"
-                continue
-            scale = float(case["scale"])
-            growth = float(getattr(copy.prepared, "error_growth", 1.0))
-            result = check(self.problem, entry.algorithm, output, answer, magnitude, scale, growth)
-            worst = max(worst, result, key=lambda one: one.max_error)
-            wrong = wrong or self._objection(result, output.shape, copy, case)
-        return {
-            "max_error": _finite(worst.max_error),
-            "bound": worst.bound,
-            "relative_error": _finite(worst.relative_error),
-            "rms_error": _finite(worst.rms_error),
-            "wrong": wrong,
-        }
+        found = verification.Verified()
+        try:
+            verification.verify(self.problem, self.slots[slot], case, how, found)
+        finally:
+            if found.inputs_changed:
+                self.loaded = ""
+        return found.reply()
 
     def time(self, slot: int, case: Json, loops: int, warmup: int) -> Json:
         """Seconds for `loops` calls, after `warmup` untimed ones."""
@@ -204,25 +137,10 @@ class Worker:
         return {"seconds": [first, *(time_block(entry, calls) for _ in range(1, repeats))]}
 
     def stages(self, slot: int, case: Json, repeats: int) -> Json:
-        """Median seconds of each stage of one call, and of whole calls taken in turn with them.
-
-        A cold slot takes the next copy for each, as calls do: a stage that reads operands finds
-        them cold, what an earlier stage has just written is where a call would find it.
-        """
+        """Median seconds of each stage of one call, and of whole calls taken in turn with them."""
         self.load(case)
-        entry = self.slots[slot]
-        if not _stages(entry.copies[0].prepared):
-            return {"seconds": {}, "call": None}
-        whole: list[float] = []
-        seconds: dict[str, list[float]] = {}
-        for _ in range(repeats):
-            prepared = entry.next().prepared
-            whole.append(_seconds_of(prepared, prepared.run))
-            prepared = entry.next().prepared
-            for name, stage in _stages(prepared).items():
-                seconds.setdefault(name, []).append(_seconds_of(prepared, stage))
-        medians = {name: float(np.median(values)) for name, values in seconds.items()}
-        return {"seconds": medians, "call": float(np.median(whole))}
+        seconds, call = time_stages(self.slots[slot], repeats)
+        return {"seconds": seconds, "call": call}
 
     def footprint(self, slot: int, case: Json, probes: int) -> Json:
         """Memory that one call takes, and how cold operands are that should be."""
@@ -237,36 +155,31 @@ class Worker:
 
     def device_state(self) -> Json:
         """How the device is doing now: clocks, power, throttling."""
-        state = _optional(self.backend, "device_state", {})
-        return {"state": dict(state)}
+        return {"state": dict(self_description.optional(self.backend, "device_state", {}))}
 
     def ways(self, location: Json, problems: Sequence[Json]) -> Json:
         """The algorithms that the backend offers for each of `problems`; none if it cannot run."""
-        backend = load_backend(Location(**location))
         asked = [problem_from_data(data) for data in problems]
-        usable = backend.unavailable() is None
-        return {
-            "ways": [
-                list(algorithms(backend, one)) if usable and backend.supports(one) is None else []
-                for one in asked
-            ]
-        }
+        return {"ways": self_description.ways(load_backend(Location(**location)), asked)}
 
     def listing(self, location: Json, arch: str, processes: int) -> Json:
         """What a compiler says of each config of the problem on `arch`; needs no device."""
         backend = load_backend(Location(**location))
-        rows = getattr(backend, "listing", None)
-        if rows is None:
-            raise GemmbenchError(f"{backend.name} compiles for no --arch: it lists no configs.")
-        return {"rows": rows(self.problem, arch, processes)}
+        return {"rows": self_description.listing(backend, self.problem, arch, processes)}
 
     def diagnose(self, location: Json) -> Json:
         """The report of a backend's own checks of its device; None if it has none."""
-        return {"report": _optional(load_backend(Location(**location)), "diagnose", None)}
+        return {
+            "report": self_description.optional(
+                load_backend(Location(**location)), "diagnose", None
+            )
+        }
 
     def lost(self) -> str | None:
         """Why this process can do no more for its backend, after an error; None if it can."""
-        reason: str | None = None if self.backend is None else _optional(self.backend, "lost", None)
+        reason: str | None = (
+            None if self.backend is None else self_description.optional(self.backend, "lost", None)
+        )
         return reason
 
     def release(self, slot: int) -> Json:
@@ -274,41 +187,6 @@ class Worker:
         self.slots.pop(slot, None)
         gc.collect()
         return {}
-
-    def _answer(self, copy: Copy, how: str) -> Array:
-        """What the contender answers; where `run()` left NaN in `out`, it keeps its own output."""
-        if how == "poisoned":
-            copy.out.poison()
-        if how != "timed":
-            copy.prepared.run()
-            synchronize(copy.prepared)
-        if how == "poisoned" and np.isnan(copy.out.array).any():
-            own = np.asarray(copy.prepared.output())
-            copy.own_output = not np.may_share_memory(own, copy.out.array)
-            if not copy.own_output:
-                copy.out.poison()  # written by `output()`, which is not timed: it does not count
-        return copy.fetch()
-
-    def _device(self, usable: bool) -> Json:
-        """The device, where the backend has one, and what it can reach at most."""
-        device = _optional(self.backend, "device", "") if usable else ""
-        peak = getattr(self.backend, "device_peak", None) if device else None
-        return {"device": device, "device_peak": None if peak is None else peak(self.problem.dtype)}
-
-    def _offers(self, machine: Machine, threads: int, lowering: Sequence[str]) -> list[Json]:
-        assert self.backend is not None  # noqa: S101 - describe() is always the first request
-        offers = []
-        several = lowerings(self.backend, self.problem)
-        for algorithm, kinds in algorithms(self.backend, self.problem).items():
-            ways = [way for way in lowering if way in several.get(algorithm, (PER_IMAGE,))]
-            for weights, way in product(kinds, ways or [PER_IMAGE]):
-                choice: Config = {"algorithm": algorithm, "weights": weights, "threads": threads}
-                if way != PER_IMAGE:
-                    choice = {**choice, "lowering": way}
-                space = self.backend.search_space(self.problem, machine, choice)
-                data = space_to_data(space, LISTED_CONFIGS) if space is not None else None
-                offers.append({"algorithm": algorithm, "weights": weights, "space": data})
-        return offers
 
     def _prepare(self, config: Json, operands: dict[str, Array]) -> Copy:
         assert self.backend is not None  # noqa: S101 - describe() is always the first request
@@ -330,38 +208,6 @@ class Worker:
         np.copyto(fresh, array)
         return fresh
 
-    def _objection(
-        self, result: Check, shape: tuple[int, ...], copy: Copy, case: Json
-    ) -> str | None:
-        """Why the output does not count, in one line; None if it is right."""
-        if copy.out.overrun():
-            return "wrote outside its output"
-        for name, array in map_operands(case["operands"]).items():
-            if not np.array_equal(copy.operands[name], array):
-                self.loaded = ""  # the buffers no longer hold the case
-                return f"changed its input {name!r}"
-        if result.right:
-            return None
-        if shape != self.problem.output_shape():
-            return f"its output has the shape {shape}, not {self.problem.output_shape()}"
-        if not math.isfinite(result.max_error):
-            return "left elements of its output unwritten, or wrote NaN or infinity"
-        if result.bound == 0:
-            return f"is off by {result.max_error:.3g} on small integers, where the answer is exact"
-        return f"error {result.max_error:.3g} exceeds the bound {result.bound:.3g}"
-
-
-def _stages(prepared: Prepared) -> Mapping[str, Callable[[], object]]:
-    found: Mapping[str, Callable[[], object]] = getattr(prepared, "stages", {})
-    return found
-
-
-def _seconds_of(prepared: Prepared, call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    synchronize(prepared)
-    return time.perf_counter() - start
-
 
 def copies_for(cold_bytes: int, footprint: int) -> int:
     """How many copies of `footprint` bytes pass through `cold_bytes` of cache before a reuse."""
@@ -371,126 +217,10 @@ def copies_for(cold_bytes: int, footprint: int) -> int:
     return min(COLD_COPIES, affordable, max(2, 1 + -(-cold_bytes // footprint)))
 
 
-def module_file(location: Location) -> str:
-    """The file from which the backend's module was really imported; '' if it has none."""
-    name = location.module
-    found = name if name.endswith(".py") else getattr(sys.modules[name], "__file__", None)
-    return str(Path(found).resolve()) if found else ""
-
-
-def source_hash(backend: Backend, library: str) -> str:
-    """Twelve hex digits that change with the backend's source files or the library it drives."""
-    sources: Sequence[Path] = _optional(backend, "sources", [])
-    paths = sorted(Path(p) for p in sources) or [Path(inspect.getfile(type(backend)))]
-    digest = hashlib.sha256(library.encode())
-    for path in paths:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
-
-
-class Served(Protocol):
-    """Whose methods are the requests of an open connection."""
-
-    def lost(self) -> str | None:
-        """Why this process can do no more, after an error; None if it can."""
-
-
-Opened = Callable[[Mapping[str, Any]], Served]
-
-
 def open_worker(params: Mapping[str, Any]) -> Worker:
     """The worker for the problem and layout that a connection is opened with."""
     return Worker(problem_from_data(params["problem"]), Layout(params.get("layout")))
 
 
-def serve(requests: Any, replies: Any, opened: Opened = open_worker) -> None:
-    """Answer requests until the pipe closes. Exceptions become error replies; crashes do not."""
-    worker: Served | None = None
-    _send(replies, {"protocol": PROTOCOL_VERSION, "gemmbench": __version__, "pid": os.getpid()})
-    for line in requests:
-        request = json.loads(line)
-        method, params = request["method"], request["params"]
-        try:
-            if method == "open":
-                worker, result = opened(params), {}
-            else:
-                result = getattr(worker, method)(**params)
-            _send(replies, {"result": result})
-        except Exception as error:  # a backend may raise anything: it is reported, not handled
-            _send(replies, {"error": f"{_one_line(error)}{_place(error)}", "lost": _lost(worker)})
-
-
-def main(argv: Sequence[str], opened: Opened = open_worker) -> None:
-    """Serve on the descriptors named in `argv`, dying with the parent, within a memory limit."""
-    read_fd, write_fd, memory_bytes = (int(word) for word in argv)
-    _die_with_parent()
-    if memory_bytes:
-        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    gc.disable()
-    with os.fdopen(read_fd, "r") as requests, os.fdopen(write_fd, "w") as replies:
-        serve(requests, replies, opened)
-
-
-def _lost(worker: Served | None) -> bool:
-    """Whether an error left the process beyond use; so it is too if even that cannot be asked."""
-    try:
-        return worker is not None and worker.lost() is not None
-    except Exception:
-        return True
-
-
-def _optional(backend: Backend | None, method: str, default: Any) -> Any:
-    found = getattr(backend, method, None)
-    return default if found is None else found()
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _reason(text: object) -> str | None:
-    """One printable line of a backend's reason; None if it gave none."""
-    return None if text is None else (_printable(str(text)) or "it gave no reason")
-
-
-def _one_line(error: Exception) -> str:
-    text = _printable(str(error))
-    if isinstance(error, GemmbenchError):
-        return text
-    if isinstance(error, MemoryError):
-        return f"out of memory: {text or 'an allocation was refused'}"
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _place(error: Exception) -> str:
-    """' (kernel.py:12 in run)': where a backend raised; '' for what gemmbench itself refuses."""
-    if isinstance(error, GemmbenchError):
-        return ""
-    if isinstance(error, SyntaxError) and error.filename:
-        return ""  # its own text names the file and the line
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f" ({Path(frame.filename).name}:{frame.lineno} in {frame.name})"
-
-
-def _printable(text: str) -> str:
-    """`text` as one line of at most `REASON_LENGTH` characters that every encoding can carry."""
-    line = " ".join(text[: 4 * REASON_LENGTH].encode("utf-8", "replace").decode().split())
-    return line if len(line) <= REASON_LENGTH else line[: REASON_LENGTH - 1] + "…"
-
-
-def _send(replies: Any, message: Json) -> None:
-    replies.write(json.dumps(message) + "\n")
-    replies.flush()
-
-
-def _die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent dies, stopped or not (Linux only)."""
-    with contextlib.suppress(OSError, AttributeError):
-        import ctypes
-
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(sys.argv[1:], open_worker)

@@ -21,7 +21,8 @@ from gemmbench.changepoints import find_steps
 from gemmbench.errors import GemmbenchError, did_you_mean
 from gemmbench.trial import Contender, Environment
 from gemmbench_results.fingerprint import Difference, Fingerprint, differences, fingerprint
-from gemmbench_results.store import Run, Store
+from gemmbench_results.runs import Run
+from gemmbench_results.store import Store
 
 ROOF = "roof"  # the fused multiply-add peak, which nearly every race has beside it
 BLAS = "blas"  # NumPy's, raced by default

@@ -130,3 +130,47 @@ def test_what_contradicts_itself_is_one_line_and_exit_two(
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "printed"),
+    [
+        ((), ["  c1 ", "1 threads of", "hot cache, uniform operands", "tune stored", "about 1 s"]),
+        (("--by", "fill", "--only", "g"), ["  g ", "uniform and zeros and integers and denormal"]),
+        (("--by", "cache"), ["hot and cold cache, uniform operands"]),
+        (("--sweep", "kernel=1,3"), ["kernel=1", "kernel=3"]),
+    ],
+)
+def test_a_dry_run_prints_what_would_be_raced_and_writes_nothing(
+    tmp_path: Path, arguments: tuple[str, ...], printed: list[str]
+) -> None:
+    (tmp_path / "tiny.yaml").write_text(SUITE)
+    asked = (*QUICK, *arguments, "--backend", "blas", "--dry-run")
+    done = gemmbench(tmp_path, "compare", "tiny.yaml", *asked)
+    assert done.returncode == 0, done.stderr
+    for text in (*printed, "backends: blas\n"):
+        assert text in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.yaml"]
+
+
+def test_a_dry_run_says_what_would_be_reused(folder: Path, data: dict[str, Any]) -> None:
+    asked = (*QUICK, *TWO, "--reuse", "--dry-run")
+    done = gemmbench(folder, "compare", "tiny.yaml", *asked)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("c1: would be taken from run ")
+
+
+def test_both_lowerings_of_a_batch_are_compared_and_the_gain_is_said(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(SUITE)
+    asked = ("--backend", "blas", "--batch-lowering", "both", "--by", "contender")
+    done = gemmbench(tmp_path, "compare", "tiny.yaml", *QUICK, *asked)
+    assert done.returncode == 0, done.stderr
+    assert "c1: blas im2col: one GEMM for all 2 images is " in done.stdout
+
+
+def test_a_lowering_that_is_asked_for_is_not_reused(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(SUITE)
+    asked = ("--reuse", "--batch-lowering", "whole")
+    done = gemmbench(tmp_path, "compare", "tiny.yaml", *QUICK, *asked)
+    assert done.returncode == 2
+    assert "--reuse: --batch-lowering whole is raced afresh." in done.stderr

@@ -102,7 +102,7 @@ def test_a_database_in_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("command", ["check", "aa"])
 def test_the_budget_has_the_same_name_everywhere_and_the_old_one_still(command: str) -> None:
-    (option,) = (p for p in every_command()[command].params if p.name == "time_budget")
+    (option,) = (p for p in every_command()[command].params if p.name == "budget")
     assert option.opts == ["--budget", "--time-budget"]
 
 

@@ -9,6 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from gemmbench.algorithm import ALGORITHMS
 from gemmbench.cli import COMMANDS, cli
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +49,15 @@ def test_every_option_of_every_command_has_help_and_the_command_an_example(name:
         assert f"gemmbench {name}" in example, each.name
         options = [p for p in each.params if isinstance(p, click.Option)]
         assert all(option.help for option in options), each.name
+
+
+@pytest.mark.parametrize("name", ["run", "tune", "compare", "network", "check", "aa"])
+def test_the_help_of_algorithm_names_every_one(name: str) -> None:
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    (option,) = [p for p in command.params if "--algorithm" in p.opts]
+    assert isinstance(option, click.Option)
+    assert f": {', '.join(ALGORITHMS)}. " in str(option.help)
 
 
 @pytest.mark.parametrize(

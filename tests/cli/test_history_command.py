@@ -106,6 +106,13 @@ def test_the_latest_run_that_raced_is_exported_though_a_check_came_after(db: str
     assert "numba gemm" in done.output, done.exception
 
 
+def test_exporting_without_a_format_is_one_line_that_lists_them(db: str) -> None:
+    message = str(call(export, "--db", db).exception)
+    assert message.startswith("--format: say which: ")
+    assert all(name in message for name in FORMATS)
+    assert "\n" not in message
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

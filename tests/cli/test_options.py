@@ -6,7 +6,7 @@ from click.testing import CliRunner
 
 from gemmbench.cli import cli
 from gemmbench.cli.options import options_given
-from gemmbench.cli.run import busy_machine
+from gemmbench.cli.racing import busy_machine
 from gemmbench.errors import GemmbenchError
 
 

@@ -267,6 +267,8 @@ BAD_INPUT = [
     (["tiny.yaml", "--backend", "cupy"], "backend 'cupy' is unavailable:"),
     (["tiny.yaml", "--dtype", "float23"], "float23"),
     (["tiny.yaml", "--algorithm", "gem"], "no backend offers 'gem' here. Did you mean 'gemm'?"),
+    (["tiny.yaml", "--algorithm", "qr"], "no backend offers 'qr' here. Choose from gemm"),
+    (["tiny.yaml", "--algorithm", "qr", "--dry-run"], "no backend offers 'qr' here."),
     (["tiny.yaml", "--memory", "lots"], "--memory: got 'lots'"),
     (["tiny.yaml", "--memory", "1K"], "--memory: got 1K, a worker with its libraries needs"),
     (["huge.yaml", "--memory", "600M"], "huge.yaml: layer 'g': needs"),

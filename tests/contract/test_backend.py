@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gemmbench.algorithm import ALGORITHMS, TRANSFORM_ALGORITHMS
 from gemmbench.backend import (
     Array,
     Backend,
@@ -27,7 +28,7 @@ from gemmbench.errors import GemmbenchError
 from gemmbench.machine import Machine, detect_machine
 from gemmbench.operands import GuardedOutput, aligned_empty, fill_operands, guarded_output
 from gemmbench.problem import Conv2d, Gemm, Linear, Problem
-from gemmbench.reference import TRANSFORM_ALGORITHMS, check, product, typical_magnitude
+from gemmbench.reference import check, product, typical_magnitude
 from gemmbench.space import Config, SearchSpace
 
 RANDOM_CONFIGS = 3
@@ -216,6 +217,7 @@ def test_the_sources_are_files(backend: Backend) -> None:
 def test_every_supported_problem_has_algorithms_and_weights(backend: Backend, name: str) -> None:
     offered = algorithms(backend, supported(backend, name))
     assert offered
+    assert set(offered) <= set(ALGORITHMS), "the help of --algorithm names them all"
     for kinds in offered.values():
         assert kinds
         assert set(kinds) <= {"plain", "prepared"}

@@ -11,7 +11,7 @@ import pytest
 
 from gemmbench.machine import detect_machine
 from gemmbench.problem import Gemm
-from gemmbench.race import Limits, Race, RaceSpec
+from gemmbench.race import Limits, Race, RaceSpec, run_race
 from gemmbench.reference import Cases
 from gemmbench.trial import Contender, RaceProtocol, Trial, TrialState
 from gemmbench_backends.cupy_cuda.architecture import ARCHITECTURES
@@ -38,7 +38,7 @@ def contender(name: str, **config: Any) -> Contender:
 def race(folder: Path, *contenders: Contender, **protocol: Any) -> list[Trial]:
     chosen = RaceProtocol(processes=1, block_seconds=1e-6, **protocol)
     spec = RaceSpec("s", "l", PROBLEM, contenders, chosen, detect_machine())
-    return Race(spec, Cases(PROBLEM, folder), Limits(0, 120), random.Random(0)).run()
+    return run_race(Race(spec, Cases(PROBLEM, folder), Limits(0, 120), random.Random(0)))
 
 
 @pytest.mark.parametrize("cold_bytes", [0, 4096])

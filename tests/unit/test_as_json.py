@@ -11,7 +11,7 @@ from test_report_table import check_golden
 
 from gemmbench.trial import RaceProtocol, TrialState
 from gemmbench_results.report.as_json import run_json, run_to_data
-from gemmbench_results.store import Run
+from gemmbench_results.runs import Run
 
 PROTOCOL = RaceProtocol(threads=2, notes=("operands rotated",))
 RUN = Run(

@@ -376,6 +376,13 @@ def test_several_algorithms_are_compared_each_with_its_own() -> None:
     assert [one.backend for one in only.comparisons] == [SPEC]
 
 
+def test_an_algorithm_that_neither_side_has_is_bad_input() -> None:
+    world = World()
+    world.offers = [("im2col", "plain"), ("fft", "plain")]
+    with pytest.raises(GemmbenchError, match=r"neither side offers 'qr' .* from fft, im2col"):
+        check(world, wanted=Wanted(("fft", "qr")))
+
+
 def tiles(default: int, *values: int) -> SearchSpace:
     return SearchSpace((Axis("mr", values),), {"mr": default})
 

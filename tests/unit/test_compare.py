@@ -5,19 +5,13 @@ from dataclasses import replace
 import pytest
 from example_trials import CONV1, MACHINE, blas, measured, numba, trial
 
-from gemmbench.compare import (
-    Ratio,
-    coldness,
-    convolutions,
-    reusable,
-    settings_of,
-    standing_for,
-    ways_of,
-    winning,
-)
+from gemmbench.compare.reuse import reusable
+from gemmbench.compare.settings import Ratio, coldness, settings_of
+from gemmbench.compare.side_by_side import convolutions, standing_for
+from gemmbench.compare.sweeping import ways_of, winning
 from gemmbench.errors import GemmbenchError
 from gemmbench.problem import Gemm
-from gemmbench.runner import RunOptions
+from gemmbench.run_options import RunOptions
 from gemmbench.suite import Layer, Suite
 from gemmbench.sweep import Axis, make_grid
 from gemmbench.trial import Contender, Environment, RaceProtocol, TrialState

@@ -6,9 +6,9 @@ import pytest
 from example_trials import trial
 from test_report_table import check_golden
 
-from gemmbench.compare import Swept, winning
+from gemmbench.compare.sweeping import Swept, winning
 from gemmbench.problem import Conv2d
-from gemmbench.runner import Outcome
+from gemmbench.run_outcome import Outcome
 from gemmbench.sweep import Axis, make_grid
 from gemmbench.trial import Contender, TrialState
 from gemmbench_results.report.crossover import (

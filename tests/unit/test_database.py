@@ -13,7 +13,8 @@ import pytest
 from gemmbench.errors import GemmbenchError
 from gemmbench.machine import Machine
 from gemmbench.trial import RaceProtocol
-from gemmbench_results.store import open_store, store_info, upgrade_store
+from gemmbench_results.inspection import store_info, upgrade_store
+from gemmbench_results.store import open_store
 
 MACHINE = Machine("Example CPU", "zen4", (), 2, 1, 1, 1, 1, "Linux")
 

@@ -20,7 +20,8 @@ from gemmbench.trial import Contender, RaceProtocol, Trial, TrialState
 from gemmbench_results import migrations, schema
 from gemmbench_results.database import locate
 from gemmbench_results.history import read_history
-from gemmbench_results.store import open_store, store_info, upgrade_store
+from gemmbench_results.inspection import store_info, upgrade_store
+from gemmbench_results.store import open_store
 
 GOLDENS = Path(__file__).parent.parent / "golden"
 GOLDEN = GOLDENS / "schema_0001.db"

@@ -7,7 +7,7 @@ from gemmbench import network_choice
 from gemmbench.errors import GemmbenchError
 from gemmbench.network_choice import Arena, usable
 from gemmbench.problem import Linear
-from gemmbench.runner import RunOptions
+from gemmbench.run_options import RunOptions
 from gemmbench.trial import Contender, Environment, RaceProtocol, Trial, TrialState
 
 

@@ -20,6 +20,7 @@ from gemmbench.race import (
     Setting,
     block_loops,
     full_config,
+    run_race,
     stage_repeats,
     stage_seconds,
 )
@@ -94,14 +95,16 @@ def race(
     spec = RaceSpec(
         "suite", "layer", PROBLEM, tuple(contenders), RaceProtocol(processes=processes), MACHINE
     )
-    return Race(
-        spec,
-        Cases(PROBLEM, tmp_path),
-        Limits(seconds, timeout=1.0),
-        random.Random(0),
-        clock=lambda: stage.now,
-        open_link=stage.open,
-    ).run()
+    return run_race(
+        Race(
+            spec,
+            Cases(PROBLEM, tmp_path),
+            Limits(seconds, timeout=1.0),
+            random.Random(0),
+            clock=lambda: stage.now,
+            open_link=stage.open,
+        )
+    )
 
 
 def test_every_contender_ends_with_a_trial_in_the_order_given(tmp_path: Path) -> None:
@@ -236,9 +239,16 @@ def test_prepared_weights_are_prepared_anew_for_each_case(tmp_path: Path) -> Non
     )
     cases = Cases(PROBLEM, tmp_path)
     cases.changed_x = cases.uniform  # type: ignore[misc]  # a Gemm has no weights to keep
-    Race(
-        spec, cases, Limits(9, 1), random.Random(0), clock=lambda: stage.now, open_link=stage.open
-    ).run()
+    run_race(
+        Race(
+            spec,
+            cases,
+            Limits(9, 1),
+            random.Random(0),
+            clock=lambda: stage.now,
+            open_link=stage.open,
+        )
+    )
     assert stage.counts["A", "prepare"] == 4  # two selections, integers, uniform, which is timed
 
 
@@ -300,7 +310,7 @@ def test_both_orders_of_a_pair_occur_and_follow_the_seed(tmp_path: Path) -> None
     orders = []
     for seed in (0, 0, 1):
         stage = Stage({"A": 0.01, "B": 0.01})
-        world(tmp_path, stage, [contender("A"), contender("B")], seed=seed).run()
+        run_race(world(tmp_path, stage, [contender("A"), contender("B")], seed=seed))
         orders.append(turns(stage))
     assert {("A", "B"), ("B", "A")} <= set(orders[0])
     assert orders[0] == orders[1] != orders[2]
@@ -322,14 +332,14 @@ class Rule:
 
 def test_the_roof_is_timed_in_every_round(tmp_path: Path) -> None:
     stage, rule = Stage({"A": 0.01}), Rule()
-    (trial,) = world(tmp_path, stage, [contender("A")], roof=rule).run()
+    (trial,) = run_race(world(tmp_path, stage, [contender("A")], roof=rule))
     assert rule.blocks == len(trial.measurement.samples)
     assert trial.peak_flops == 2e9
 
 
 def test_a_race_goes_on_without_a_roof_that_is_lost(tmp_path: Path) -> None:
     stage = Stage({"A": 0.01})
-    (trial,) = world(tmp_path, stage, [contender("A")], roof=Rule(lost_after=2)).run()
+    (trial,) = run_race(world(tmp_path, stage, [contender("A")], roof=Rule(lost_after=2)))
     assert trial.state is TrialState.COMPLETE
     assert trial.peak_flops == 2e9
 
@@ -338,7 +348,7 @@ def test_rounds_go_on_until_the_time_is_known_precisely(tmp_path: Path) -> None:
     def blocks(noise: Callable[[str], float]) -> int:
         stage = Stage({"A": 0.01})
         stage.extra = noise
-        (trial,) = world(tmp_path, stage, [contender("A")], processes=1).run()
+        (trial,) = run_race(world(tmp_path, stage, [contender("A")], processes=1))
         return len(trial.measurement.samples)
 
     wobble = random.Random(3)
@@ -350,7 +360,7 @@ def test_the_budget_is_shared_between_the_heats(tmp_path: Path) -> None:
     stage = Stage({"A": 0.01, "B": 0.0101})
     wobble = random.Random(5)
     stage.extra = lambda name: 0.01 * wobble.random()
-    trials = world(tmp_path, stage, [contender("A"), contender("B")], seconds=0.9).run()
+    trials = run_race(world(tmp_path, stage, [contender("A"), contender("B")], seconds=0.9))
     counts = [len(trials[0].measurement.seconds_per_call(p)) for p in (0, 1, 2)]
     assert min(counts) >= 6
     assert max(counts) <= 3 * min(counts)
@@ -359,20 +369,20 @@ def test_the_budget_is_shared_between_the_heats(tmp_path: Path) -> None:
 def test_an_undecided_race_runs_three_heats_more_and_no_more(tmp_path: Path) -> None:
     stage = Stage({"A": 0.01, "B": 0.01})
     stage.extra = lambda name: 0.004 * (name == "B") * (len(stage.opened) // 2 % 2)
-    trials = world(tmp_path, stage, [contender("A"), contender("B")]).run()
+    trials = run_race(world(tmp_path, stage, [contender("A"), contender("B")]))
     assert trials[0].measurement.processes() == list(range(6))
 
 
 def test_one_process_asked_for_is_one_process_measured(tmp_path: Path) -> None:
     stage = Stage({"A": 0.01, "B": 0.01})
-    trials = world(tmp_path, stage, [contender("A"), contender("B")], processes=1).run()
+    trials = run_race(world(tmp_path, stage, [contender("A"), contender("B")], processes=1))
     assert [trial.measurement.processes() for trial in trials] == [[0], [0]]
 
 
 def test_a_disqualified_pacemaker_sends_nobody_home(tmp_path: Path) -> None:
     stage = Stage({"A": 0.01, "Cheat": 0.0001})
     stage.faults["Cheat", "verify"] = lambda count: "remembers" if count == 6 else None
-    trials = world(tmp_path, stage, [contender("A"), contender("Cheat")]).run()
+    trials = run_race(world(tmp_path, stage, [contender("A"), contender("Cheat")]))
     assert trials[1].state is TrialState.WRONG
     assert trials[0].measurement.processes() == [0, 1, 2]
 
@@ -383,7 +393,7 @@ def test_fast_prepared_weights_do_not_make_plain_ones_leave(tmp_path: Path) -> N
     cases.changed_x = cases.uniform  # type: ignore[misc]  # a Gemm has no weights to keep
     own = world(tmp_path, stage, [contender("A"), contender("P", weights="prepared")])
     own.cases = cases
-    assert own.run()[0].measurement.processes() == [0, 1, 2]
+    assert run_race(own)[0].measurement.processes() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("method", ["prepare", "time", "stages"])
@@ -393,7 +403,7 @@ def test_others_in_a_lost_worker_complete_whatever_it_was_doing(
     stage = Stage({"A": 0.01})
     pair = [contender("A", config={"mr": 1}), contender("A", config={"mr": 2})]
     stage.faults["A", method] = lambda count: WorkerLostError("gone") if count == 1 else None
-    trials = world(tmp_path, stage, pair).run()
+    trials = run_race(world(tmp_path, stage, pair))
     assert sorted(t.state for t in trials) == [TrialState.COMPLETE, TrialState.FAILED]
 
 
@@ -404,7 +414,7 @@ def test_a_trial_is_told_as_soon_as_it_is_final(tmp_path: Path) -> None:
     def hear(trial: Trial) -> None:
         told.append((trial.contender.backend, len(stage.opened)))
 
-    world(tmp_path, stage, [contender("A"), contender("Slow")], on_trial=hear).run()
+    run_race(world(tmp_path, stage, [contender("A"), contender("Slow")], on_trial=hear))
     assert told == [("made.up:Slow", 2), ("made.up:A", 4)]  # before and after the later heats
 
 
@@ -419,7 +429,7 @@ def test_an_interrupt_keeps_the_heats_that_were_verified(tmp_path: Path) -> None
 
     stage.extra = interrupt
     with pytest.raises(KeyboardInterrupt):
-        world(tmp_path, stage, [contender("A")], on_trial=told.append).run()
+        run_race(world(tmp_path, stage, [contender("A")], on_trial=told.append))
     (trial,) = told
     assert trial.measurement.processes() == [0]
 
@@ -452,7 +462,7 @@ def inexact_race(tmp_path: Path, limit: float | None) -> list[Trial]:
     )  # fmt: skip
     limits = Limits(100.0, timeout=1.0)
     cases, rng = Cases(PROBLEM, tmp_path), random.Random(0)
-    return Race(spec, cases, limits, rng, clock=lambda: stage.now, open_link=open_link).run()
+    return run_race(Race(spec, cases, limits, rng, clock=lambda: stage.now, open_link=open_link))
 
 
 @pytest.mark.parametrize(("limit", "winner"), [(None, 0), (1e-4, 0), (1e-5, 1)])
@@ -504,11 +514,11 @@ def test_settings_race_in_processes_of_their_own_and_nobody_leaves(tmp_path: Pat
         return opened[-1]
 
     spec = RaceSpec("s", "l", PROBLEM, (contender("A"), contender("B")), protocol, MACHINE)
-    trials = Race(
+    trials = run_race(Race(
         spec, cases, Limits(1000, timeout=1.0), random.Random(0), clock=lambda: stage.now,
         open_link=open_link,
         settings=(Setting("hot", cases, protocol), Setting("cold", cases, cold)),
-    ).run()  # fmt: skip
+    ))  # fmt: skip
     assert [t.contender.backend for t in trials] == ["made.up:A"] * 2 + ["made.up:B"] * 2
     medians = [t.measurement.seconds_per_call()[0] for t in trials]
     assert medians == pytest.approx([0.01, 0.2, 0.3, 6.0])
@@ -527,10 +537,10 @@ def test_both_roofs_are_timed_in_every_round_and_kept_with_the_trial(tmp_path: P
 
     stage = Stage({"A": 0.01})
     spec = RaceSpec("s", "l", PROBLEM, (contender("A"),), RaceProtocol(processes=1), MACHINE)
-    (trial,) = Race(
+    (trial,) = run_race(Race(
         spec, Cases(PROBLEM, tmp_path), Limits(1, timeout=1.0), random.Random(0),
         roof=Constant(5.0), memory=Constant(3.0), clock=lambda: stage.now, open_link=stage.open,
-    ).run()  # fmt: skip
+    ))  # fmt: skip
     assert (trial.peak_flops, trial.peak_bytes) == (5.0, 3.0)
 
 

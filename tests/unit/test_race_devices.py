@@ -10,7 +10,7 @@ from gemmbench.backend import Location
 from gemmbench.link import RequestError, WorkerLostError
 from gemmbench.machine import detect_machine
 from gemmbench.problem import Gemm
-from gemmbench.race import Limits, Race, RaceSpec
+from gemmbench.race import Limits, Race, RaceSpec, run_race
 from gemmbench.reference import Cases
 from gemmbench.trial import Contender, Environment, RaceProtocol, Trial, TrialState
 
@@ -73,7 +73,7 @@ def race(folder: Path, stage: Stage, contenders: tuple[Contender, ...]) -> list[
     spec = RaceSpec("s", "l", PROBLEM, contenders, RaceProtocol(processes=1), detect_machine())
     made = Race(spec, Cases(PROBLEM, folder), Limits(0, 9), random.Random(0))
     made.open_link = stage.open
-    return made.run()
+    return run_race(made)
 
 
 def living(stage: Stage) -> list[Worker]:

@@ -10,16 +10,11 @@ import pytest
 from gemmbench.errors import GemmbenchError
 from gemmbench.machine import Machine, detect_machine
 from gemmbench.problem import Conv2d, Gemm, Problem
-from gemmbench.runner import (
-    SECONDS_PER_LAYER,
-    Outcome,
-    Runner,
-    RunOptions,
-    budget_seconds,
-    check_memory,
-    exit_code,
-    run_suites,
-)
+from gemmbench.run import run_suites
+from gemmbench.run_options import SECONDS_PER_LAYER, RunOptions, budget_seconds, check_memory
+from gemmbench.run_outcome import Outcome, exit_code
+from gemmbench.runner import Runner
+from gemmbench.sharing import share, visit_leaders
 from gemmbench.software import Software
 from gemmbench.space import Config
 from gemmbench.suite import Layer, Suite
@@ -281,16 +276,15 @@ def test_leaders_are_tried_on_other_layers_only_while_there_is_time(
     layers = [(own, layer) for layer in own.layers]
     machine = detect_machine()
     runner = Runner(tune_options(), PROTOCOL, machine, Memory(), Silent(), Outcome(1))
-    runner.roofs["float32"] = None  # it needs no roof
+    runner.roofs.started["float32"] = None  # it needs no roof
     given: list[float] = []
     monkeypatch.setattr(
-        Runner,
-        "share_leaders",
-        lambda self, race, spec, problems: given.append(race.limits.seconds),
+        "gemmbench.sharing.share_leaders",
+        lambda runner, race, spec, problems: given.append(race.limits.seconds),
     )
-    runner.share(layers, [layer.problem for layer in own.layers], time.monotonic() - 1)
+    share(runner, layers, [layer.problem for layer in own.layers], time.monotonic() - 1)
     assert given == []
-    runner.share(layers, [layer.problem for layer in own.layers], time.monotonic() + 1000)
+    share(runner, layers, [layer.problem for layer in own.layers], time.monotonic() + 1000)
     first, second = given
     assert first <= 500 < second <= 1000, "the first layer gets half, the second what is left"
 
@@ -301,14 +295,13 @@ def test_the_time_to_share_leaders_on_a_layer_is_divided_among_its_backends(
     own = suite(Gemm(8, 8, 64))
     options = replace(tune_options(), backends=planted("Honest", "SearchesSoundTiles"))
     runner = Runner(options, PROTOCOL, detect_machine(), Memory(), Silent(), Outcome(1))
-    runner.roofs["float32"] = None
+    runner.roofs.started["float32"] = None
     given: list[float] = []
     monkeypatch.setattr(
-        Runner,
-        "share_leaders",
-        lambda self, race, spec, problems: given.append(race.limits.seconds),
+        "gemmbench.sharing.share_leaders",
+        lambda runner, race, spec, problems: given.append(race.limits.seconds),
     )
-    runner.share([(own, own.layers[0])], [own.layers[0].problem], time.monotonic() + 1000)
+    share(runner, [(own, own.layers[0])], [own.layers[0].problem], time.monotonic() + 1000)
     first, second = given
     assert first <= 500 < second <= 1000, "the first takes half, the second what is left"
 
@@ -317,13 +310,13 @@ def test_a_default_that_leads_is_measured_once_beside_what_leads_elsewhere() -> 
     here, there = Gemm(8, 8, 64), Gemm(8, 8, 128)
     own, memory = suite(here), Memory()
     runner = Runner(tune_options(), PROTOCOL, detect_machine(), memory, Silent(), Outcome(1))
-    runner.roofs["float32"] = None
+    runner.roofs.started["float32"] = None
     default, other = {"tile": 8, "unroll": 1}, {"tile": 16, "unroll": 2}
     with runner.arena(own, own.layers[0], 100.0) as race:
-        (offer,) = runner.offers(race, runner.options.backends[0])
+        (offer,) = runner.offers.of(runner.options.backends[0], here, race.limits).offers
         memory.stored = [
             Evaluation(problem, config, 1.0, offer.source_hash, "m", here=True)
             for problem, config in ((here, default), (there, other))
         ]
-        runner.visit_leaders(replace(race, roof=None), offer, [here, there])
+        visit_leaders(runner, replace(race, roof=None), offer, [here, there])
     assert [dict(trial.contender.config) for trial in memory.trials] == [default, other]

@@ -6,7 +6,7 @@ import pytest
 from example_trials import CONV1, CONV2, FC6, MACHINE, blas, measured, numba, trial
 from test_report_table import check_golden
 
-from gemmbench.compare import Ratio
+from gemmbench.compare.settings import Ratio
 from gemmbench.stats import Effect
 from gemmbench.trial import Contender, TrialState
 from gemmbench_results.report.ratios import ratios_data, ratios_text

@@ -18,7 +18,8 @@ from gemmbench_results.export.entries import entries
 from gemmbench_results.export.junit import junit
 from gemmbench_results.export.otava import otava_config, otava_csv, otava_table
 from gemmbench_results.history import read_history
-from gemmbench_results.store import Run, open_store
+from gemmbench_results.runs import Run
+from gemmbench_results.store import open_store
 
 STARTED = "2026-01-02T03:04:05.678901+00:00"
 RUN = Run(7, "gemmbench run alexnet", MACHINE, RaceProtocol(), 0, "0.1.0", STARTED, None, None)

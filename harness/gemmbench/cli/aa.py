@@ -1,17 +1,16 @@
 """`gemmbench aa`."""
 
-import shlex
-import sys
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
-from gemmbench.cli.checking import checking_options, layers_asked
+from gemmbench.cli.checking import check_options, checking_options
+from gemmbench.cli.effort import budget_option
 from gemmbench.cli.formats import format_option, print_formatted
-from gemmbench.cli.measuring import kinds_of_weights
-from gemmbench.cli.options import Seconds, check_json_target
+from gemmbench.cli.given import Asked, Given, gathered, what_is_asked
+from gemmbench.cli.racing import typed
 from gemmbench.cli.suite import SuiteName
 
 if TYPE_CHECKING:
@@ -32,35 +31,16 @@ DEFAULT_BACKEND = "blas"
     show_default=True,
     help="How often the whole suite is checked against itself.",
 )
-@click.option(
-    "--budget",
-    "--time-budget",
-    "time_budget",
-    type=Seconds(),
-    metavar="SECONDS",
-    help="No repeat is begun after this.",
-)
+@budget_option("No repeat is begun after this.", "--time-budget")
 @click.option("--strict", is_flag=True, help="Exit with 3 after any false alarm, or if undecided.")
 @format_option
+@gathered
 def aa(
     suites: tuple[str, ...],
-    backends: tuple[str, ...],
-    algorithms: tuple[str, ...],
-    weights: str,
-    only: str | None,
-    batch: int | None,
-    dtype: str | None,
-    threads: int | None,
+    given: Given,
     min_effect: float,
     max_regression: float,
-    timeout: float,
-    memory: str | None,
-    db: str,
-    json_to: str | None,
-    seed: int,
-    quiet: bool,
     repeats: int,
-    time_budget: float | None,
     strict: bool,
     format_: "TableFormat",
 ) -> int:
@@ -70,59 +50,52 @@ def aa(
     smallest slowdown it would have seen for how much measuring. The backend is blas unless
     others are named.
     """
-    from gemmbench.aa import repeat
-    from gemmbench.check import Check
-    from gemmbench.check_outcome import CheckOptions, CheckOutcome, exit_code
-    from gemmbench.cli.progress import ProgressLine
     from gemmbench.gate import Thresholds
-    from gemmbench.sides import itself
-    from gemmbench.software import detect_software
-    from gemmbench.ways import Wanted
     from gemmbench_results.report.comparison_formats import comparisons_data
-    from gemmbench_results.store import open_store
 
-    check_json_target(json_to)
-    asked = layers_asked(
-        suites, only=only, batch=batch, dtype=dtype, threads=threads, memory=memory, seed=seed
-    )
-    duos = tuple(itself(spec) for spec in backends or (DEFAULT_BACKEND,))
-    thresholds = Thresholds(min_effect, max_regression)
-    options = CheckOptions(
-        wanted=Wanted(algorithms, kinds_of_weights(weights)),
-        thresholds=thresholds,
-        timeout=timeout,
-        memory_bytes=asked.memory_bytes,
-        control=False,
-    )
-    started, software = time.monotonic(), detect_software()
-    command = shlex.join(["gemmbench", *sys.argv[1:]])
-    with (
-        open_store(db) as store,
-        ProgressLine(time_budget or 10.0 * repeats, quiet=quiet) as line,
-    ):
-
-        def once(number: int) -> CheckOutcome:
-            protocol = replace(asked.protocol, seed=seed + number)
-            gate = Check(
-                asked.suites, duos, options, protocol, asked.machine, store, line, software
-            )
-            outcome = gate.run(command)
-            store.end(outcome.run, exit_code(outcome, strict=False, require_baseline=False))
-            return outcome
-
-        test = repeat(
-            once, repeats, lambda: not time_budget or time.monotonic() - started < time_budget
-        )
+    asked, thresholds = what_is_asked(suites, given), Thresholds(min_effect, max_regression)
+    test = self_test(asked, given, thresholds, repeats)
     data = comparisons_data(test.comparisons(), test.verdict())
     print_formatted(
         format_,
-        lambda style: text_report(test, thresholds, db, style),
+        lambda style: text_report(test, thresholds, given.db, style),
         lambda: data,
         lambda: data["comparisons"],
-        quiet=quiet,
-        json_to=json_to,
+        quiet=given.quiet,
+        json_to=given.json_to,
     )
     return self_test_code(test, strict=strict)
+
+
+def self_test(asked: Asked, given: Given, thresholds: "Thresholds", repeats: int) -> "SelfTest":
+    """Checks of each backend against itself, each with another seed, within the budget."""
+    from gemmbench.aa import repeat
+    from gemmbench.check import Check
+    from gemmbench.check_outcome import CheckOutcome, exit_code
+    from gemmbench.cli.progress import ProgressLine
+    from gemmbench.sides import itself
+    from gemmbench.software import detect_software
+    from gemmbench_results.store import open_store
+
+    duos = tuple(itself(spec) for spec in given.backends or (DEFAULT_BACKEND,))
+    unbounded = replace(given, budget=None)  # it bounds the repeats, not each of them
+    options = replace(check_options(unbounded, asked, thresholds), control=False)
+    started, software, budget = time.monotonic(), detect_software(), given.budget
+    with (
+        open_store(given.db) as store,
+        ProgressLine(budget or 10.0 * repeats, quiet=given.quiet) as line,
+    ):
+
+        def once(number: int) -> CheckOutcome:
+            protocol = replace(asked.protocol, seed=given.seed + number)
+            gate = Check(
+                asked.suites, duos, options, protocol, asked.machine, store, line, software
+            )
+            outcome = gate.run(typed())
+            store.end(outcome.run, exit_code(outcome, strict=False, require_baseline=False))
+            return outcome
+
+        return repeat(once, repeats, lambda: not budget or time.monotonic() - started < budget)
 
 
 def self_test_code(test: "SelfTest", *, strict: bool) -> int:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gemmbench.cli.formats import format_option, print_formatted
-from gemmbench.cli.options import check_json_target, json_option, quiet_option
+from gemmbench.cli.options import json_option, quiet_option
 
 if TYPE_CHECKING:
     from gemmbench.machine import Machine
@@ -36,7 +36,6 @@ def backends(
     from gemmbench.machine import detect_machine
     from gemmbench_results.report.render import table_text
 
-    check_json_target(json_to)
     found = detect_machine()
     rows = [ask(spec, found) for spec in specs or sorted(installed_backends())]
     cells = [
@@ -57,9 +56,9 @@ def backends(
 
 def ask(spec: str, machine: "Machine") -> dict[str, str]:
     """What the backend `spec` says of itself: status, algorithms, library, reason."""
+    from gemmbench.offers import NoOfferError, describe
     from gemmbench.problem import Conv2d, Gemm
     from gemmbench.race import Limits
-    from gemmbench.runner import NoOfferError, describe
 
     limits = Limits(0, ASK_SECONDS)
     algorithms: list[str] = []

@@ -6,14 +6,23 @@ from typing import TYPE_CHECKING
 import click
 
 from gemmbench.cli.formats import format_option
-from gemmbench.cli.options import Command, db_option, max_error_option, threads_option
+from gemmbench.cli.given import Asked, Given, gathered, what_is_asked
+from gemmbench.cli.options import Command, db_option
+from gemmbench.cli.raced import (
+    batch_option,
+    cache_option,
+    dtype_option,
+    max_error_option,
+    only_option,
+    threads_option,
+    weights_option,
+)
 from gemmbench.cli.suite import SuiteName
 from gemmbench.errors import GemmbenchError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gemmbench.cli.measuring import Asked
     from gemmbench.machine import Machine
     from gemmbench.suite import Layer
     from gemmbench.trial import RaceProtocol
@@ -32,20 +41,10 @@ def best_format_option(command: Command) -> Command:
 @click.argument("suite", metavar="SUITE", type=SuiteName())
 @best_format_option
 @click.option("--backend", metavar="SPEC", help="Only this backend's. [default: the fastest]")
-@click.option(
-    "--weights",
-    type=click.Choice(["plain", "prepared"]),
-    default="plain",
-    show_default=True,
-    help="Weights as they come, or packed and transformed ahead.",
-)
-@click.option("--only", metavar="GLOB", help="Layers, such as 'conv*'. [default: all]")
-@click.option(
-    "--batch",
-    type=click.IntRange(min=1),
-    help="Batch of conv and linear layers. [default: the suite's]",
-)
-@click.option("--dtype", metavar="NAME", help="float32 or float64. [default: the suite's]")
+@weights_option(both=False)
+@only_option()
+@batch_option()
+@dtype_option
 @click.option(
     "--portfolio",
     type=click.IntRange(min=1),
@@ -53,29 +52,11 @@ def best_format_option(command: Command) -> Command:
     help="Print instead the K configs of each kernel that serve all layers together best.",
 )
 @threads_option
-@click.option(
-    "--cache",
-    type=click.Choice(["hot", "cold"]),
-    default="hot",
-    show_default=True,
-    help="Races with operands left where they were, or rotated through more than the caches.",
-)
+@cache_option("Races with operands left where they were, or rotated through more than the caches.")
 @max_error_option
 @db_option
-def best(
-    suite: str,
-    format_: str,
-    backend: str | None,
-    weights: str,
-    only: str | None,
-    batch: int | None,
-    dtype: str | None,
-    portfolio: int | None,
-    threads: int | None,
-    cache: str,
-    max_error: float | None,
-    db: str,
-) -> int:
+@gathered
+def best(suite: str, given: Given, backend: str | None, portfolio: int | None, format_: str) -> int:
     """Print the stored winner of each of SUITE's layers on this machine, with its config.
 
     The newest race of a layer counts. Who raced only earlier is compared through what ran
@@ -87,57 +68,54 @@ def best(
         raise click.UsageError(
             f"--format: got {format_}; with --portfolio only table is printed. Leave one out."
         )
-    from gemmbench.cli.measuring import what_is_asked
-    from gemmbench_results.report import winners as report
-    from gemmbench_results.report.render import csv_text
     from gemmbench_results.store import open_store
 
-    asked = what_is_asked(
-        (suite,),
-        only=only,
-        batch=batch,
-        dtype=dtype,
-        threads=threads,
-        cache=cache,
-        fill="uniform",
-        processes=1,
-        memory=None,
-        seed=0,
-        max_error=max_error,
-    )
+    asked = what_is_asked((suite,), given)
     (loaded,) = asked.suites
-    with open_store(db, create=False) as store:
+    with open_store(given.db, create=False) as store:
         found = [
             winner
             for layer in loaded.layers
-            if (winner := winner_of(layer, store, asked, weights, backend)) is not None
+            if (winner := winner_of(layer, store, asked, given.weights, backend)) is not None
         ]
         if portfolio is not None and found:
             click.echo(portfolio_text(store, asked, loaded.layers, found, portfolio))
             return 0
     if not found:
-        limit = "" if max_error is None else f" --max-error {max_error:g}"
-        raise GemmbenchError(
-            f"{suite}: no race of its layers is stored for this machine, "
-            f"{asked.protocol.threads} threads, {cache} caches and "
-            f"{'no --max-error' if max_error is None else limit.strip()}. "
-            f"Run 'gemmbench tune {suite}{limit}'."
-        )
-    found = marked(found, asked.machine, asked.protocol)
-    texts = {
-        "table": lambda: report.winners_table(found),
-        "markdown": lambda: report.winners_table(found, "markdown"),
-        "csv": lambda: csv_text(report.winners_data(found, asked.machine)["winners"]).rstrip(),
-        "json": lambda: json.dumps(report.winners_data(found, asked.machine), indent=2),
-        "yaml": lambda: report.winners_yaml(found, asked.machine).rstrip(),
-        "c-header": lambda: report.winners_header(found, asked.machine, loaded.name),
-    }
-    click.echo(texts[format_]())
+        raise GemmbenchError(nothing_stored(suite, given, asked.protocol.threads))
+    click.echo(text_of(marked(found, asked.machine, asked.protocol), asked, format_))
     return 0
 
 
+def nothing_stored(suite: str, given: Given, threads: int) -> str:
+    """What was looked for in vain, and how to have it."""
+    limit = "" if given.max_error is None else f" --max-error {given.max_error:g}"
+    return (
+        f"{suite}: no race of its layers is stored for this machine, "
+        f"{threads} threads, {given.cache} caches and {limit.strip() or 'no --max-error'}. "
+        f"Run 'gemmbench tune {suite}{limit}'."
+    )
+
+
+def text_of(winners: "list[Winner]", asked: Asked, format_: str) -> str:
+    """The winners in a format."""
+    from gemmbench_results.report import winners as report
+    from gemmbench_results.report.render import csv_text
+
+    data, machine = report.winners_data(winners, asked.machine), asked.machine
+    texts = {
+        "table": lambda: report.winners_table(winners),
+        "markdown": lambda: report.winners_table(winners, "markdown"),
+        "csv": lambda: csv_text(data["winners"]).rstrip(),
+        "json": lambda: json.dumps(data, indent=2),
+        "yaml": lambda: report.winners_yaml(winners, machine).rstrip(),
+        "c-header": lambda: report.winners_header(winners, machine, asked.suites[0].name),
+    }
+    return texts[format_]()
+
+
 def portfolio_text(
-    store: "Store", asked: "Asked", layers: "Sequence[Layer]", winners: "list[Winner]", count: int
+    store: "Store", asked: Asked, layers: "Sequence[Layer]", winners: "list[Winner]", count: int
 ) -> str:
     """For each kernel that was tuned, the configs to carry and which layers each serves."""
     from gemmbench.tune.portfolio import choose
@@ -161,7 +139,7 @@ def portfolio_text(
 
 
 def winner_of(
-    layer: "Layer", store: "Store", asked: "Asked", weights: str, backend: str | None
+    layer: "Layer", store: "Store", asked: Asked, weights: str, backend: str | None
 ) -> "Winner | None":
     """The stored winner of `layer` among the contenders asked for; None if none was timed."""
     from gemmbench.champion import champion
@@ -178,8 +156,8 @@ def marked(winners: "list[Winner]", machine: "Machine", protocol: "RaceProtocol"
     """The winners, stale ones marked: each backend is asked once what its source is now."""
     from dataclasses import replace
 
+    from gemmbench.offers import NoOfferError, describe
     from gemmbench.race import Limits
-    from gemmbench.runner import NoOfferError, describe
 
     limits, now = Limits(0, ASK_SECONDS), dict[str, str | None]()
     for winner in winners:

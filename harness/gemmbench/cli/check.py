@@ -1,22 +1,21 @@
 """`gemmbench check`."""
 
-import shlex
-import sys
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
-from gemmbench.cli.checking import checking_options, layers_asked
+from gemmbench.cli.checking import check_options, checking_options
+from gemmbench.cli.effort import budget_option
 from gemmbench.cli.formats import comparison_format_option, print_report
-from gemmbench.cli.measuring import kinds_of_weights
-from gemmbench.cli.options import Seconds, check_json_target
+from gemmbench.cli.given import Asked, Given, gathered, what_is_asked
+from gemmbench.cli.racing import typed
 from gemmbench.cli.suite import SuiteName
 from gemmbench.errors import GemmbenchError
 
 if TYPE_CHECKING:
     from gemmbench.check_outcome import CheckOptions, CheckOutcome
-    from gemmbench.cli.measuring import Asked
     from gemmbench.sides import Sides
     from gemmbench_results.report.comparison_formats import ComparisonFormat
     from gemmbench_results.report.comparisons import CheckReport
@@ -36,87 +35,60 @@ SECONDS_A_LAYER = 30.0  # at most, with confirmation, of small layers; for the p
 @click.option("--head-backend", metavar="SPEC", help="Head is this backend; needs --base-backend.")
 @checking_options
 @comparison_format_option
-@click.option(
-    "--budget",
-    "--time-budget",
-    "time_budget",
-    type=Seconds(),
-    metavar="SECONDS",
-    help="For the whole suite; what it leaves open is UNDECIDED. [default: none]",
+@budget_option(
+    "For the whole suite; what it leaves open is UNDECIDED. [default: none]", "--time-budget"
 )
 @click.option("--resume", is_flag=True, help="Go on with the same check that was interrupted.")
 @click.option("--strict", is_flag=True, help="Exit with 3 if undecided or too noisy.")
 @click.option("--require-baseline", is_flag=True, help="Exit with 4 if there is no base.")
+@gathered
 def check(
     suites: tuple[str, ...],
+    given: Given,
     base_rev: str | None,
     base_python: str | None,
     base_backend: str | None,
     head_backend: str | None,
-    backends: tuple[str, ...],
-    algorithms: tuple[str, ...],
-    weights: str,
-    only: str | None,
-    batch: int | None,
-    dtype: str | None,
-    threads: int | None,
     min_effect: float,
     max_regression: float,
-    timeout: float,
-    memory: str | None,
-    db: str,
-    json_to: str | None,
-    seed: int,
-    quiet: bool,
-    format_: "ComparisonFormat",
-    time_budget: float | None,
     resume: bool,
     strict: bool,
     require_baseline: bool,
+    format_: "ComparisonFormat",
 ) -> int:
     """Compare head with base on each layer of SUITE, and fail if head got slower.
 
     Both sides are measured now, on this machine, in pairs of fresh processes that take turns.
     Exit codes: 0 fine, 1 a regression, 5 a wrong result, 6 a crash, 130 interrupted.
     """
-    from gemmbench.check_outcome import CheckOptions
-    from gemmbench.cli.formats import write_text
     from gemmbench.gate import Thresholds
-    from gemmbench.ways import Wanted
+
+    sides = sides_asked(base_rev, base_python, base_backend, head_backend, given.backends)
+    asked = what_is_asked(suites, given)
+    thresholds = Thresholds(min_effect, max_regression)
+    options = replace(check_options(given, asked, thresholds), resume=resume)
+    with sides as found:
+        outcome, code = run_check(
+            asked, options, found, given, strict=strict, require_baseline=require_baseline
+        )
+        report = report_of(outcome, found, ", ".join(suite.name for suite in asked.suites))
+        print_outcome(report, outcome, given, format_)
+    return code
+
+
+def print_outcome(
+    report: "CheckReport", outcome: "CheckOutcome", given: Given, format_: "ComparisonFormat"
+) -> None:
+    """Print the report, write JSON where it is asked for, and say where the samples are."""
+    from gemmbench.cli.formats import write_text
     from gemmbench_results.report.comparison_formats import report_data
     from gemmbench_results.report.render import json_text
 
-    check_json_target(json_to)
-    sides = sides_asked(base_rev, base_python, base_backend, head_backend, backends)
-    asked = layers_asked(
-        suites,
-        only=only,
-        batch=batch,
-        dtype=dtype,
-        threads=threads,
-        memory=memory,
-        seed=seed,
-    )
-    options = CheckOptions(
-        wanted=Wanted(algorithms, kinds_of_weights(weights)),
-        thresholds=Thresholds(min_effect, max_regression),
-        time_budget=time_budget,
-        timeout=timeout,
-        memory_bytes=asked.memory_bytes,
-        resume=resume,
-    )
-    with sides as found:
-        outcome, code = run_check(
-            asked, options, found, db, quiet=quiet, strict=strict, require_baseline=require_baseline
-        )
-        report = report_of(outcome, found, ", ".join(suite.name for suite in asked.suites))
-        if json_to:
-            write_text(
-                json_to, json_text(report_data(report)) + "\n"
-            )  # first: what follows may find no reader
-        print_report(report, format_, quiet=quiet, err=json_to == "-")
-        say_where(outcome, db, quiet=quiet or format_ != "table", err=json_to == "-")
-    return code
+    to_stdout = given.json_to == "-"
+    if given.json_to:  # first: what follows may find no reader
+        write_text(given.json_to, json_text(report_data(report)) + "\n")
+    print_report(report, format_, quiet=given.quiet, err=to_stdout)
+    say_where(outcome, given.db, quiet=given.quiet or format_ != "table", err=to_stdout)
 
 
 def sides_asked(
@@ -152,12 +124,11 @@ def sides_asked(
 
 
 def run_check(
-    asked: "Asked",
+    asked: Asked,
     options: "CheckOptions",
     sides: "Sides",
-    db: str,
+    given: Given,
     *,
-    quiet: bool,
     strict: bool,
     require_baseline: bool,
 ) -> "tuple[CheckOutcome, int]":
@@ -170,12 +141,12 @@ def run_check(
 
     layers = sum(len(suite.layers) for suite in asked.suites)
     seconds = options.time_budget or SECONDS_A_LAYER * layers * len(sides.duos)
-    with open_store(db) as store, ProgressLine(seconds, quiet=quiet) as line:
+    with open_store(given.db) as store, ProgressLine(seconds, quiet=given.quiet) as line:
         gate = Check(
             asked.suites, sides.duos, options, asked.protocol, asked.machine, store, line,
             detect_software(),
         )  # fmt: skip
-        outcome = gate.run(shlex.join(["gemmbench", *sys.argv[1:]]))
+        outcome = gate.run(typed())
         code = exit_code(outcome, strict=strict, require_baseline=require_baseline)
         store.end(outcome.run, code)
     return outcome, code

@@ -1,23 +1,33 @@
 """What `check` and `aa` ask for alike: their options, and a check made from them."""
 
-from collections.abc import Callable
-from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from gemmbench.cli.effort import memory_option, timeout_option
+from gemmbench.cli.given import Asked, Given
 from gemmbench.cli.options import (
-    Command,
-    Seconds,
+    Option,
     db_option,
+    in_order,
     json_option,
     quiet_option,
     seed_option,
+)
+from gemmbench.cli.raced import (
+    algorithms_option,
+    backends_option,
+    batch_option,
+    dtype_option,
+    kinds_of_weights,
+    only_option,
     threads_option,
+    weights_option,
 )
 
 if TYPE_CHECKING:
-    from gemmbench.cli.measuring import Asked
+    from gemmbench.check_outcome import CheckOptions
+    from gemmbench.gate import Thresholds
 
 
 class Effect(click.ParamType[float]):
@@ -39,63 +49,30 @@ class Effect(click.ParamType[float]):
         return effect
 
 
-OPTIONS: tuple[Callable[[Any], Any], ...] = (
-    click.option(
-        "--backend",
-        "backends",
-        multiple=True,
-        metavar="SPEC",
-        help="Backend to compare: numba, blas, ./my_kernel.py:MyGemm. Repeatable.",
-    ),
-    click.option(
-        "--algorithm",
-        "algorithms",
-        multiple=True,
-        metavar="NAME",
-        help="Algorithm to compare: gemm, im2col, implicit-gemm, fft. Repeatable. [default: all]",
-    ),
-    click.option(
-        "--weights",
-        type=click.Choice(["plain", "prepared", "both"]),
-        default="plain",
+def share_option(name: str, default: str, meaning: str) -> Option:
+    """A share of the time; a layer's own value goes first."""
+    return click.option(
+        name,
+        type=Effect(),
+        default=default,
         show_default=True,
-        help="Weights as they come, or packed and transformed ahead.",
-    ),
-    click.option("--only", metavar="GLOB", help="Layers to compare, such as 'conv*'."),
-    click.option(
-        "--batch",
-        type=click.IntRange(min=1),
-        help="Batch of conv and linear layers. [default: the suite's]",
-    ),
-    click.option("--dtype", metavar="NAME", help="float32 or float64. [default: the suite's]"),
+        metavar="SHARE",
+        help=f"{meaning}; a layer's own value goes first.",
+    )
+
+
+checking_options = in_order(
+    backends_option("to compare: numba, blas, ./my_kernel.py:MyGemm"),
+    algorithms_option("to compare"),
+    weights_option(),
+    only_option(" to compare"),
+    batch_option(),
+    dtype_option,
     threads_option,
-    click.option(
-        "--min-effect",
-        type=Effect(),
-        default="1%",
-        show_default=True,
-        metavar="SHARE",
-        help="A smaller difference is never a regression; a layer's own value goes first.",
-    ),
-    click.option(
-        "--max-regression",
-        type=Effect(),
-        default="5%",
-        show_default=True,
-        metavar="SHARE",
-        help="What must be ruled out for OK; a layer's own value goes first.",
-    ),
-    click.option(
-        "--timeout",
-        type=Seconds(),
-        default=60.0,
-        show_default=True,
-        metavar="SECONDS",
-        help="A side that takes longer over one request counts as hung.",
-    ),
-    click.option(
-        "--memory", metavar="SIZE", help="Most memory, such as 4G. [default: 80% of what is free]"
-    ),
+    share_option("--min-effect", "1%", "A smaller difference is never a regression"),
+    share_option("--max-regression", "5%", "What must be ruled out for OK"),
+    timeout_option("A side that takes longer over one request"),
+    memory_option,
     db_option,
     json_option,
     seed_option,
@@ -103,34 +80,15 @@ OPTIONS: tuple[Callable[[Any], Any], ...] = (
 )
 
 
-def checking_options(command: Command) -> Command:
-    """`command` with all of `OPTIONS`, in their order in its help."""
-    decorated: Command = reduce(lambda inner, option: option(inner), reversed(OPTIONS), command)
-    return decorated
+def check_options(given: Given, asked: Asked, thresholds: "Thresholds") -> "CheckOptions":
+    """The shared options as those of a check within its budget."""
+    from gemmbench.check_outcome import CheckOptions
+    from gemmbench.ways import Wanted
 
-
-def layers_asked(
-    suites: tuple[str, ...],
-    *,
-    only: str | None,
-    batch: int | None,
-    dtype: str | None,
-    threads: int | None,
-    memory: str | None,
-    seed: int,
-) -> "Asked":
-    """The layers, the machine, the protocol and the memory that the options come to."""
-    from gemmbench.cli.measuring import what_is_asked
-
-    return what_is_asked(
-        suites,
-        only=only,
-        batch=batch,
-        dtype=dtype,
-        threads=threads,
-        cache="hot",
-        fill="uniform",
-        processes=1,
-        memory=memory,
-        seed=seed,
+    return CheckOptions(
+        wanted=Wanted(given.algorithms, kinds_of_weights(given.weights)),
+        thresholds=thresholds,
+        time_budget=given.budget,
+        timeout=given.timeout,
+        memory_bytes=asked.memory_bytes,
     )

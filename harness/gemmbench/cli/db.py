@@ -9,8 +9,8 @@ from gemmbench.cli.formats import format_option, pairs_text, print_formatted
 from gemmbench.cli.options import db_option
 
 if TYPE_CHECKING:
+    from gemmbench_results.inspection import StoreInfo
     from gemmbench_results.report.render import TableFormat
-    from gemmbench_results.store import StoreInfo
 
 
 @click.group("db")
@@ -38,7 +38,7 @@ def info(db: str, format_: "TableFormat") -> None:
 
     Example: gemmbench db info --db old.db
     """
-    from gemmbench_results.store import store_info
+    from gemmbench_results.inspection import store_info
 
     found = store_info(db)
     print_formatted(
@@ -72,7 +72,7 @@ def upgrade(db: str) -> None:
 
     Example: gemmbench db upgrade --db old.db
     """
-    from gemmbench_results.store import upgrade_store
+    from gemmbench_results.inspection import upgrade_store
 
     before, after = upgrade_store(db)
     changed = f"upgraded from {before} to {after}" if before != after else f"is at {after} already"

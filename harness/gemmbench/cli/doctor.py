@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gemmbench.cli.formats import format_option, print_formatted
-from gemmbench.cli.options import check_json_target, json_option, quiet_option
+from gemmbench.cli.options import json_option, quiet_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,6 @@ def doctor(root: str, gpu: bool, json_to: str | None, quiet: bool, format_: "Tab
     --gpu: whether the GPU kernels are right on this device, and how fast, as a report to paste
     into an issue; it ends with what those checks give.
     """
-    check_json_target(json_to)
     if gpu:
         from gemmbench.cli.gpu import print_gpu_reports
 

@@ -12,7 +12,8 @@ from gemmbench.errors import GemmbenchError, did_you_mean
 
 if TYPE_CHECKING:
     from gemmbench.trial import Trial
-    from gemmbench_results.store import Run, Store
+    from gemmbench_results.runs import Run
+    from gemmbench_results.store import Store
 
 FORMATS = {
     "kernel-tuner": "a search, as a cache file that Kernel Tuner's simulation mode replays",

@@ -10,8 +10,8 @@ from gemmbench.cli.formats import print_formatted
 from gemmbench.errors import GemmbenchError
 
 if TYPE_CHECKING:
-    from gemmbench.cli.measuring import Asked
-    from gemmbench.runner import RunOptions
+    from gemmbench.cli.given import Asked
+    from gemmbench.run_options import RunOptions
     from gemmbench.suite import Layer
     from gemmbench_results.report.render import TableFormat, TextFormat
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import click
 
 from gemmbench.cli.formats import format_option, pairs_text, print_formatted
-from gemmbench.cli.options import check_json_target, json_option, quiet_option, threads_option
+from gemmbench.cli.options import json_option, quiet_option
+from gemmbench.cli.raced import threads_option
 
 if TYPE_CHECKING:
     from gemmbench_results.report.render import TableFormat
@@ -27,7 +28,6 @@ def machine(threads: int | None, json_to: str | None, quiet: bool, format_: "Tab
     from gemmbench.machine import detect_machine, machine_to_data
     from gemmbench.peak import measure_roof
 
-    check_json_target(json_to)
     found = detect_machine()
     used = threads or found.cores
     roofs = {

@@ -1,8 +1,12 @@
-"""Options that several commands share, each declared once."""
+"""What all commands share: the database, JSON, seed and quiet options, and values of options.
+
+What is raced is in `raced.py`, how much it may cost in `effort.py`.
+"""
 
 import os
 import re
 from collections.abc import Callable
+from functools import reduce
 from math import isfinite
 from pathlib import Path
 from shlex import quote
@@ -16,45 +20,12 @@ from gemmbench.errors import GemmbenchError
 DEFAULT_DB = "results/gemmbench.db"
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Option = Callable[[Any], Any]  # a decorator that gives a command an option
 
 
-def _checked_db(_context: click.Context, _param: click.Parameter, value: str) -> str:
-    """`value`, unless it is a path into a folder that is not there: most likely a typing error.
-
-    Only the folder of the default is made.
-    """
-    folder = Path(value).parent
-    if value != DEFAULT_DB and "://" not in value and not folder.is_dir():
-        raise GemmbenchError(
-            f"--db: {value!r}: there is no folder {str(folder)!r}. Make it first, or name another."
-        )
-    return value
-
-
-def db_option(command: Command) -> Command:
-    """`command` with `--db`, passed to it as `db`: a path or a SQLAlchemy URL."""
-    option = click.option(
-        "--db",
-        metavar="URL",
-        envvar="GEMMBENCH_DB",
-        default=DEFAULT_DB,
-        show_default=True,
-        show_envvar=True,
-        callback=_checked_db,
-        help="Where results are kept: a path or a SQLAlchemy URL.",
-    )
-    return option(command)
-
-
-def json_option(command: Command) -> Command:
-    """`command` with `--json FILE|-`, passed to it as `json_to`."""
-    option = click.option(
-        "--json",
-        "json_to",
-        metavar="FILE|-",
-        help="Write the result as JSON to FILE, or to stdout with '-' (text then goes to stderr).",
-    )
-    return option(command)
+def in_order(*options: Option) -> Option:
+    """A decorator that gives a command all of `options`, in this order in its help."""
+    return lambda command: reduce(lambda inner, option: option(inner), reversed(options), command)
 
 
 class Positive(click.FloatRange):
@@ -81,6 +52,18 @@ class Seconds(Positive):
         super().__init__("number of seconds")
 
 
+def parse_size(text: str) -> int:
+    """Bytes that `text` means, such as '4G' or '512 MiB'; K, M, G, T count by 1024.
+
+    Raises GemmbenchError for anything else.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", text, re.IGNORECASE)
+    size = int(float(match[1]) * 1024 ** " kmgt".index(match[2].lower() or " ")) if match else 0
+    if size < 1:
+        raise GemmbenchError(f"--memory: got {text!r}, expected a size such as 4G or 512M.")
+    return size
+
+
 def options_given(*leave_out: str) -> str:
     """The options of the running command as the user gave them, to be typed again; else ''.
 
@@ -100,13 +83,28 @@ def options_given(*leave_out: str) -> str:
     return "".join(f" {word}" for word in words)
 
 
-def check_json_target(json_to: str | None) -> None:
-    """Raise GemmbenchError now if `--json FILE` cannot be written later, when the work is done.
+def _checked_db(_context: click.Context, _param: click.Parameter, value: str) -> str:
+    """`value`, unless it is a path into a folder that is not there: most likely a typing error.
+
+    Only the folder of the default is made.
+    """
+    folder = Path(value).parent
+    if value != DEFAULT_DB and "://" not in value and not folder.is_dir():
+        raise GemmbenchError(
+            f"--db: {value!r}: there is no folder {str(folder)!r}. Make it first, or name another."
+        )
+    return value
+
+
+def _checked_json(
+    context: click.Context, _param: click.Parameter, json_to: str | None
+) -> str | None:
+    """`json_to`, unless it is a file that cannot be written later, when the work is done.
 
     A file that is there and holds anything but JSON is not overwritten.
     """
-    if json_to is None or json_to == "-":
-        return
+    if json_to is None or json_to == "-" or context.resilient_parsing:
+        return json_to
     path = Path(json_to)
     if not json_to or path.is_dir() or not os.access(path.parent, os.W_OK):
         raise GemmbenchError(
@@ -126,55 +124,37 @@ def check_json_target(json_to: str | None) -> None:
         raise GemmbenchError(
             f"--json: {json_to!r} exists and holds something else than JSON. Name another file."
         )
+    return json_to
 
 
-def max_error_option(command: Command) -> Command:
-    """`command` with `--max-error`: who is less exact than that wins nothing."""
-    option = click.option(
-        "--max-error",
-        type=Positive("error"),
-        metavar="X",
-        help="Largest error, over the rms of the answer, with which an algorithm may win. "
-        "[default: any that is right]",
-    )
-    return option(command)
+db_option: Option = click.option(
+    "--db",
+    metavar="URL",
+    envvar="GEMMBENCH_DB",
+    default=DEFAULT_DB,
+    show_default=True,
+    show_envvar=True,
+    callback=_checked_db,
+    help="Where results are kept: a path or a SQLAlchemy URL.",
+)
 
+json_option: Option = click.option(
+    "--json",
+    "json_to",
+    metavar="FILE|-",
+    callback=_checked_json,
+    help="Write the result as JSON to FILE, or to stdout with '-' (text then goes to stderr).",
+)
 
-def seed_option(command: Command) -> Command:
-    """`command` with `--seed`: of the operands, the search and the order of turns."""
-    option = click.option(
-        "--seed",
-        type=click.IntRange(0, 2**31 - 1),
-        default=0,
-        show_default=True,
-        help="Seed of the operands, the search and the order of turns.",
-    )
-    return option(command)
+seed_option: Option = click.option(
+    "--seed",
+    type=click.IntRange(0, 2**31 - 1),
+    default=0,
+    show_default=True,
+    help="Seed of the operands, the search and the order of turns.",
+)
 
-
-def quiet_option(command: Command) -> Command:
-    """`command` with `--quiet`: nothing on stdout but what was asked for with --json."""
-    option = click.option("--quiet", "-q", is_flag=True, help="Print no progress and no table.")
-    return option(command)
-
-
-def threads_option(command: Command) -> Command:
-    """`command` with `--threads`; None means the physical cores."""
-    option = click.option(
-        "--threads",
-        type=click.IntRange(min=1),
-        help="Threads a contender may use. [default: the physical cores]",
-    )
-    return option(command)
-
-
-def parse_size(text: str) -> int:
-    """Bytes that `text` means, such as '4G' or '512 MiB'; K, M, G, T count by 1024.
-
-    Raises GemmbenchError for anything else.
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", text, re.IGNORECASE)
-    size = int(float(match[1]) * 1024 ** " kmgt".index(match[2].lower() or " ")) if match else 0
-    if size < 1:
-        raise GemmbenchError(f"--memory: got {text!r}, expected a size such as 4G or 512M.")
-    return size
+# Nothing on stdout but what was asked for with --json.
+quiet_option: Option = click.option(
+    "--quiet", "-q", is_flag=True, help="Print no progress and no table."
+)

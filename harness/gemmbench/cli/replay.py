@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gemmbench.cli.formats import format_option, print_formatted
-from gemmbench.cli.options import check_json_target, json_option, quiet_option
+from gemmbench.cli.options import json_option, quiet_option
 from gemmbench.errors import GemmbenchError
 
 if TYPE_CHECKING:
@@ -67,7 +67,6 @@ def replay(
     from gemmbench.replay import score, score_to_data
     from gemmbench.tune.strategies import check_strategy
 
-    check_json_target(json_to)
     names = [name.strip() for name in strategies.split(",") if name.strip()]
     if not names:
         raise GemmbenchError(f"--strategy: got {strategies!r}, expected names such as gp,random.")

@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING
 from gemmbench.errors import GemmbenchError
 
 if TYPE_CHECKING:
-    from gemmbench.cli.measuring import Asked
-    from gemmbench.compare import Offer, Offered
+    from gemmbench.cli.given import Asked
+    from gemmbench.compare.reuse import OfferKey, OfferKeys
     from gemmbench.problem import Conv2d
-    from gemmbench.runner import RunOptions
+    from gemmbench.run_options import RunOptions
     from gemmbench.space import Config
     from gemmbench.trial import Trial
     from gemmbench_results.store import Store
 
+Taken = dict[str, tuple[int, "list[Trial]"]]  # of a layer: the run, and its trials
 SETTINGS = ("fill", "cache")  # what a contender is raced against itself under
 
 
-def check_reuse(by: str, sweeps: tuple[str, ...], tune: str) -> None:
+def check_reuse(by: str, sweeps: tuple[str, ...], tune: str, batch_lowering: str) -> None:
     """Raise GemmbenchError for what `--reuse` cannot take from an earlier race."""
     if sweeps or by in SETTINGS:
         raise GemmbenchError(
@@ -27,16 +28,19 @@ def check_reuse(by: str, sweeps: tuple[str, ...], tune: str) -> None:
         raise GemmbenchError(
             f"--reuse: --tune {tune} searches, which is measured afresh. Leave one of them out."
         )
+    if batch_lowering != "per-image":
+        raise GemmbenchError(
+            f"--reuse: --batch-lowering {batch_lowering} is raced afresh. Leave one of them out."
+        )
 
 
-def stored(
-    store: "Store", asked: "Asked", options: "RunOptions"
-) -> "dict[str, tuple[int, list[Trial]]]":
+def stored(store: "Store", asked: "Asked", options: "RunOptions") -> Taken:
     """Of each layer that was raced before, just as it would be now, the run and its trials."""
-    from gemmbench.compare import convolutions, offered_now, reusable
+    from gemmbench.compare.reuse import offered_now, reusable
+    from gemmbench.compare.side_by_side import convolutions
     from gemmbench.problem import Conv2d
 
-    found = {}
+    found: Taken = {}
     for layer in convolutions(asked.suites[0]).layers:
         problem = layer.problem
         races = list(store.races(asked.machine, asked.protocol, problem))
@@ -52,8 +56,8 @@ def stored(
 
 
 def stored_winners(
-    store: "Store", asked: "Asked", options: "RunOptions", problem: "Conv2d", offered: "Offered"
-) -> "dict[Offer, Config] | None":
+    store: "Store", asked: "Asked", options: "RunOptions", problem: "Conv2d", offered: "OfferKeys"
+) -> "dict[OfferKey, Config] | None":
     """The config that would be raced of what is offered, where a search found one.
 
     None where defaults are raced.

@@ -1,26 +1,24 @@
 """`gemmbench tune`."""
 
-import shlex
-import sys
-from itertools import product
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from gemmbench.cli.formats import format_option, print_formatted
+from gemmbench.cli.effort import budget_option
+from gemmbench.cli.formats import format_option
+from gemmbench.cli.given import Asked, Given, gathered, run_options, what_is_asked
 from gemmbench.cli.listing import print_listings
-from gemmbench.cli.measuring import Asked, kinds_of_weights, measuring_options, what_is_asked
-from gemmbench.cli.options import Seconds, check_json_target
-from gemmbench.cli.run import data_of, overrun, verdicts_by_layer
+from gemmbench.cli.measuring import measuring_options
+from gemmbench.cli.racing import ended, race_and_print, verdicts_by_layer
+from gemmbench.cli.spaces import checked_axes, print_spaces
 from gemmbench.cli.suite import SuiteName
 from gemmbench.errors import GemmbenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gemmbench.runner import Outcome, RunOptions
-    from gemmbench.space import SearchSpace
+    from gemmbench.run_options import RunOptions
+    from gemmbench.run_outcome import Outcome
     from gemmbench.suite import Suite
     from gemmbench_results.report.render import TableFormat, TextFormat
 
@@ -30,12 +28,7 @@ READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.command(epilog="Example: gemmbench tune alexnet --only 'conv*' --budget 60")
 @click.argument("suites", nargs=-1, required=True, metavar="SUITE...", type=SuiteName())
 @measuring_options
-@click.option(
-    "--budget",
-    type=Seconds(),
-    metavar="SECONDS",
-    help="For the whole command. [default: 18 a layer]",
-)
+@budget_option("For the whole command. [default: 18 a layer]")
 @click.option(
     "--target",
     type=click.FloatRange(0, 1, min_open=True),
@@ -79,28 +72,10 @@ READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "need not be there.",
 )
 @format_option
+@gathered
 def tune(
     suites: tuple[str, ...],
-    backends: tuple[str, ...],
-    algorithms: tuple[str, ...],
-    weights: str,
-    only: str | None,
-    batch: int | None,
-    dtype: str | None,
-    threads: int | None,
-    cache: str,
-    max_error: float | None,
-    fill: str,
-    strategy: str,
-    evaluations: int,
-    processes: int,
-    timeout: float,
-    memory: str | None,
-    db: str,
-    json_to: str | None,
-    seed: int,
-    quiet: bool,
-    budget: float | None,
+    given: Given,
     target: float | None,
     recordings: tuple[Path, ...],
     space_file: Path | None,
@@ -117,51 +92,44 @@ def tune(
     of other shapes and machines. Every config is verified before it is timed; one that is wrong,
     crashes or hangs ends nothing. Ctrl-C keeps what was measured; 'gemmbench best' prints winners.
     """
-    from gemmbench.runner import RunOptions
-    from gemmbench.space_format import load_space
-
-    check_json_target(json_to)
     check_plot(plot)
-    check_arch(arch, backends, dry_run)
-    asked = what_is_asked(
-        suites,
-        only=only,
-        batch=batch,
-        dtype=dtype,
-        threads=threads,
-        cache=cache,
-        fill=fill,
-        processes=processes,
-        memory=memory,
-        seed=seed,
-        max_error=max_error,
-    )
-    if space_file and len(backends) != 1:
-        raise click.UsageError(
-            f"--space: got {len(backends)} backends; the file replaces the search space of one. "
-            "Name it: --backend SPEC."
-        )
-    options = RunOptions(
-        backends=backends,
-        algorithms=algorithms,
-        weights=kinds_of_weights(weights),
-        tune="more",
-        strategy=strategy,
-        imported=tuple(imported(path) for path in recordings),
-        space=load_space(space_file) if space_file else None,
+    check_arch(arch, given.backends, dry_run)
+    asked = what_is_asked(suites, given)
+    check_space(space_file, given.backends)
+    options = replace(
+        searching(run_options(given, asked), space_file, recordings),
         target=target,
         portfolio=portfolio,
-        budget=budget,
-        evaluations=evaluations,
-        timeout=timeout,
-        memory_bytes=asked.memory_bytes,
     )
     if dry_run and arch:
         return print_listings(asked, options, arch, format_)
     if dry_run:
         return print_spaces(asked, options, format_)
     axes = checked_axes(plot_axes, plot, asked, options) if plot_axes else None
-    return tune_and_print(asked, options, db, json_to, quiet, plot, axes, format_)
+    return tune_and_print(asked, options, given, plot, axes, format_)
+
+
+def searching(
+    options: "RunOptions", space_file: Path | None, recordings: tuple[Path, ...]
+) -> "RunOptions":
+    """`options` of a run that searches on, through the space in the file where one is given."""
+    from gemmbench.space_format import load_space
+
+    return replace(
+        options,
+        tune="more",
+        imported=tuple(imported(path) for path in recordings),
+        space=load_space(space_file) if space_file else None,
+    )
+
+
+def check_space(space_file: Path | None, backends: tuple[str, ...]) -> None:
+    """Raise UsageError for a space that would replace those of several backends."""
+    if space_file and len(backends) != 1:
+        raise click.UsageError(
+            f"--space: got {len(backends)} backends; the file replaces the search space of one. "
+            "Name it: --backend SPEC."
+        )
 
 
 def imported(path: Path) -> "list[tuple[dict[str, int | float | str | bool], float | None]]":
@@ -197,46 +165,25 @@ def check_plot(plot: Path | None) -> None:
 def tune_and_print(
     asked: Asked,
     options: "RunOptions",
-    db: str,
-    json_to: str | None,
-    quiet: bool,
+    given: Given,
     plot: Path | None,
     axes: tuple[str, ...] | None,
     format_: "TableFormat",
 ) -> int:
     """Search, race, print what was gained, draw it; the exit code."""
-    from gemmbench.cli.progress import ProgressLine
-    from gemmbench.runner import budget_seconds, exit_code, run_suites
-    from gemmbench.software import detect_software
     from gemmbench_results.store import open_store
 
-    command = shlex.join(["gemmbench", *sys.argv[1:]])
-    with open_store(db) as store:
-        with ProgressLine(budget_seconds(asked.suites, options), quiet=quiet) as line:
-            outcome = run_suites(
-                asked.suites, options, asked.protocol, asked.machine, store, line, command,
-                detect_software(),
-            )  # fmt: skip
-        data = data_of(store, outcome, asked.machine, asked.protocol)
-        print_formatted(
-            format_,
-            lambda style: (
-                report(asked.suites, outcome, store.name, style)
-                + overrun(asked.suites, options, outcome)
-            ),
-            lambda: data,
-            lambda: data["trials"],
-            quiet=quiet,
-            json_to=json_to,
-        )
+    with open_store(given.db) as store:
+        outcome = race_and_print(
+            asked, options, given, format_, store,
+            lambda done, style: report(asked.suites, done, store.name, style),
+        )  # fmt: skip
         if plot:
             from gemmbench_results.report.plot import search_page
 
             page = search_page(store.trials(outcome.run), axes)
             plot.write_text(page, encoding="utf-8")
-    if outcome.interrupted:
-        click.echo(f"gemmbench: interrupted; what was measured is in {db}", err=True)
-    return exit_code(outcome)
+    return ended(outcome, given.db)
 
 
 def report(
@@ -257,89 +204,3 @@ def report(
         f"(run {outcome.run})."
     )
     return "\n\n".join(part for part in parts if part)
-
-
-def checked_axes(
-    given: str, plot: Path | None, asked: Asked, options: "RunOptions"
-) -> tuple[str, str]:
-    """The two axes of the heat maps. Raises GemmbenchError unless some space has both."""
-    from gemmbench.errors import did_you_mean
-
-    if plot is None:
-        raise GemmbenchError("--plot-axes: says what to draw, so it needs --plot FILE.html.")
-    names = tuple(name.strip() for name in given.split(","))
-    if len(names) != 2 or names[0] == names[1]:
-        raise GemmbenchError(f"--plot-axes: got {given!r}, expected two axes such as mr,kc.")
-    spaces = [space for _, space in offered_spaces(asked, options)]
-    known = list(dict.fromkeys(axis.name for space in spaces for axis in space.axes))
-    for name in names:
-        if name not in known:
-            hint = did_you_mean(name, known)
-            raise GemmbenchError(f"--plot-axes: no space here has an axis {name!r}.{hint}")
-    return names[0], names[1]
-
-
-def print_spaces(asked: Asked, options: "RunOptions", format_: "TableFormat") -> int:
-    """Print what there is to search, and why combinations are left out; always 0."""
-    found = list(offered_spaces(asked, options))
-    rows = [space_data(name, space) for name, space in found]
-    print_formatted(
-        format_,
-        lambda style: "".join(f"{name}: {space_text(space, style)}\n\n" for name, space in found),
-        lambda: {"schema": 1, "spaces": rows},
-        lambda: rows,
-    )
-    return 0
-
-
-def space_data(name: str, space: "SearchSpace") -> dict[str, object]:
-    """A space as JSON-able data, without its configs."""
-    return {
-        "space": name,
-        "size": space.size(),
-        "combinations": space.combinations(),
-        "axes": [{"name": a.name, "kind": a.kind, "values": list(a.values)} for a in space.axes],
-        "rejections": [{"rule": rule, "count": n} for rule, n in space.rejections().items()],
-    }
-
-
-def offered_spaces(asked: Asked, options: "RunOptions") -> "Iterator[tuple[str, SearchSpace]]":
-    """Each space that would be searched, with the layer's and the contender's names.
-
-    Says on stderr where a backend cannot be asked.
-    """
-    from gemmbench.race import Limits
-    from gemmbench.runner import NoOfferError, describe
-    from gemmbench.space import space_from_data
-
-    limits = Limits(0, options.timeout, options.memory_bytes)
-    layers = [(suite.name, layer) for suite in asked.suites for layer in suite.layers]
-    for (suite, layer), spec in product(layers, options.specs()):
-        try:
-            reply = describe(spec, layer.problem, asked.protocol.threads, asked.machine, limits)
-        except NoOfferError as error:
-            click.echo(f"{suite} {layer.name}: {spec}: {error}", err=True)
-            continue
-        for offer in reply["offers"]:
-            wanted = not options.algorithms or offer["algorithm"] in options.algorithms
-            space = options.space or (offer["space"] and space_from_data(offer["space"]))
-            if space and wanted and offer["weights"] in options.weights:
-                yield (
-                    f"{suite} {layer.name}: {spec} {offer['algorithm']} {offer['weights']}",
-                    space,
-                )
-
-
-def space_text(space: "SearchSpace", style: "TextFormat" = "table") -> str:
-    """Its sizes, its axes, and how many combinations each constraint rejects."""
-    from tabulate import tabulate
-
-    from gemmbench_results.report.render import table_text
-
-    lines = [[axis.name, axis.kind, " ".join(map(str, axis.values))] for axis in space.axes]
-    lines += [["rejected", str(n), f"by {rule}"] for rule, n in space.rejections().items()]
-    sizes = f"{space.size()} of {space.combinations()} combinations are valid"
-    if style == "markdown":
-        columns = dict.fromkeys(("axis", "kind", "values"), "left")
-        return f"{sizes}\n\n{table_text(columns, lines, style)}"
-    return f"{sizes}\n{tabulate(lines, tablefmt='plain', disable_numparse=True)}"

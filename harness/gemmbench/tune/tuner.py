@@ -152,7 +152,7 @@ class Tuner:
             heat.attempt(index, partial(heat.time_block, round_))
             if entrant.state is not TrialState.COMPLETE:
                 break
-            if heat.last_call(entrant) > SLOW_CONFIG * best:
+            if entrant.last_call() > SLOW_CONFIG * best:
                 break
         heat.leave(index)
         self.learn_patience(entrant, self.race.clock() - began)

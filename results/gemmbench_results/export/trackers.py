@@ -7,7 +7,7 @@ from typing import Any
 from gemmbench.measurement import Measurement
 from gemmbench_results.export.entries import Entry
 from gemmbench_results.report.escape import one_line
-from gemmbench_results.store import Run
+from gemmbench_results.runs import Run
 
 NANOSECONDS = 1e9
 GIGA = 1e9

@@ -13,7 +13,7 @@ from gemmbench.trial import RaceProtocol, Trial
 from gemmbench_results.report.render import finite
 from gemmbench_results.report.standing import fraction_of_peak, gflops, summary_of
 from gemmbench_results.rows import protocol_to_data
-from gemmbench_results.store import Run
+from gemmbench_results.runs import Run
 
 SCHEMA = 1
 MOST_EFFECT = 700.0  # ln ratios beyond it are no finite ratio

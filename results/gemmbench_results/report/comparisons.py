@@ -4,13 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from tabulate import tabulate
-
 from gemmbench.aa import Visible
 from gemmbench.comparison import Comparison, GateVerdict
 from gemmbench.ways import Refusal
-from gemmbench_results.report.escape import markdown_cell, one_line
-from gemmbench_results.report.render import STYLES, TextFormat, table_text
+from gemmbench_results.report.render import TextFormat, prose, table_text
 
 NOT_MEASURED = "not measured"
 COLUMNS = {
@@ -60,20 +57,12 @@ class CheckReport:
 
 def report_text(report: CheckReport, *, format: TextFormat = "table") -> str:  # noqa: A002
     """A sentence, a table with the worst first, what was not compared, and the notes."""
-    escape = markdown_cell if format == "markdown" else one_line
-    parts = [escape(headline(report))]
+    parts = [prose(headline(report), format)]
     if report.comparisons:
-        rows = [[escape(cell) for cell in _row(one)] for one in by_severity(report.comparisons)]
-        table = tabulate(
-            rows,
-            headers=list(COLUMNS),
-            tablefmt=STYLES[format],
-            disable_numparse=True,
-            colalign=list(COLUMNS.values()),
-        )
-        parts += ["\n".join(line.rstrip() for line in table.splitlines()), FOOTNOTE]
-    parts += [escape(refusal_sentence(one)) for one in report.refusals]
-    parts += [escape(note) for note in report.notes]
+        rows = [_row(one) for one in by_severity(report.comparisons)]
+        parts += [table_text(COLUMNS, rows, format), FOOTNOTE]
+    parts += [prose(refusal_sentence(one), format) for one in report.refusals]
+    parts += [prose(note, format) for note in report.notes]
     return "\n\n".join(parts)
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from gemmbench.compare import Swept, standing_for
+from gemmbench.compare.side_by_side import standing_for
+from gemmbench.compare.sweeping import Swept
 from gemmbench.problem import Conv2d, problem_to_data
 from gemmbench.ranking import rank
 from gemmbench.stats import summarize

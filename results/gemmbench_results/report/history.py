@@ -8,13 +8,11 @@ from math import log
 from statistics import median
 from typing import Any
 
-from tabulate import tabulate
-
 from gemmbench.changepoints import FEWEST
 from gemmbench_results.export.entries import contender_name
 from gemmbench_results.history import ROOF, Change, Group, Series
-from gemmbench_results.report.escape import markdown_cell, one_line
-from gemmbench_results.report.render import STYLES, TextFormat
+from gemmbench_results.report.escape import one_line
+from gemmbench_results.report.render import TextFormat, prose, table_text
 from gemmbench_results.report.table import digits, seconds_text
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -82,21 +80,14 @@ def change_text(change: Change) -> str:
 def _group(group: Group, style: TextFormat) -> Iterator[str]:
     if group.differs:
         bullet = "- " if style == "markdown" else "  "
-        listed = "\n".join(f"{bullet}{_shown(str(one), style)}" for one in group.differs)
+        listed = "\n".join(f"{bullet}{prose(str(one), style)}" for one in group.differs)
         yield "Not comparable with the runs above, because this differs:"
         yield listed
     facts = dict(group.fingerprint.facts)
     shown = [f"{name} {facts[name]}" for name in SHOWN_FACTS if facts.get(name, "none") != "none"]
-    yield _shown(f"{', '.join(shown)} ({group.fingerprint.key()})", style)
-    rows = [[_shown(cell, style) for cell in _row(series)] for series in group.series]
-    table = tabulate(
-        rows,
-        headers=COLUMNS,
-        tablefmt=STYLES[style],
-        disable_numparse=True,
-        colalign=["right" if name in RIGHT else "left" for name in COLUMNS],
-    )
-    yield "\n".join(line.rstrip() for line in table.splitlines())
+    yield prose(f"{', '.join(shown)} ({group.fingerprint.key()})", style)
+    columns = {name: "right" if name in RIGHT else "left" for name in COLUMNS}
+    yield table_text(columns, [_row(series) for series in group.series], style)
 
 
 def _row(series: Series) -> list[str]:
@@ -131,10 +122,6 @@ def _notes(groups: Sequence[Group]) -> Iterator[str]:
     if any(len(one.points) < FEWEST for one in series):
         yield f"Steps are looked for in {FEWEST} runs and more: fewer cannot tell one from chance."
     yield NEVER_A_GATE
-
-
-def _shown(text: str, style: TextFormat) -> str:
-    return markdown_cell(text) if style == "markdown" else one_line(text)
 
 
 def _point_rows(group: Group, series: Series) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,6 @@ from math import isfinite
 from typing import Any
 
 import numpy as np
-from tabulate import tabulate
 
 from gemmbench.machine import machine_to_data
 from gemmbench.measurement import Measurement, Sample
@@ -16,9 +15,10 @@ from gemmbench.network import PassResult
 from gemmbench.network_graph import node_to_data, shape_text
 from gemmbench.network_pass import LayerResult
 from gemmbench.stats import Summary, summarize
+from gemmbench.trial import readable
 from gemmbench_results.report.escape import markdown_cell, one_line
 from gemmbench_results.report.published import PUBLISHED
-from gemmbench_results.report.render import STYLES, TextFormat
+from gemmbench_results.report.render import TextFormat, table_text
 from gemmbench_results.report.table import (
     config_text,
     digits,
@@ -43,20 +43,11 @@ def network_text(
     """The layers, then the pass in sentences; of one that failed only why."""
     if result.failure is not None or not result.passes:
         return "\n".join(_notes(result))
-    shown = markdown_cell if format == "markdown" else one_line
-    rows = [[shown(cell) for cell in _row(layer, result)] for layer in result.layers]
-    table = tabulate(
-        rows,
-        headers=list(COLUMNS),
-        tablefmt=STYLES[format],
-        disable_numparse=True,
-        colalign=list(COLUMNS.values()),
-    )
-    lines = [line.rstrip() for line in table.splitlines()]
+    table = table_text(COLUMNS, [_row(layer, result) for layer in result.layers], format)
     listed = _bullet if format == "markdown" else str
     said = [listed(line) for line in _sentences(result)]
     notes = [listed(line) for line in _notes(result)]
-    return "\n".join([*lines, "", *said, *([""] if notes else []), *notes])
+    return "\n".join([table, "", *said, *([""] if notes else []), *notes])
 
 
 def network_rows(result: PassResult) -> list[dict[str, Any]]:
@@ -165,7 +156,7 @@ def _row(layer: LayerResult, result: PassResult) -> list[str]:
         layer.node.name,
         layer.node.operation.kind,
         shape_text(result.network.shapes[layer.node.name]),
-        one.contender.label() if one else "",
+        readable(one.contender.label()) if one else "",
         seconds_text(average(layer.measurement)),
         time_text(summarize(layer.measurement)),
         f"{100 * _share(layer, result):.1f} %",
@@ -231,7 +222,7 @@ def _notes(result: PassResult) -> Iterator[str]:
     races = result.choice.races
     for trial in races.trials if races else ():
         if str(trial.state) in ("WRONG", "FAILED"):
-            label = one_line(trial.contender.label())
+            label = one_line(readable(trial.contender.label()))
             yield f"{trial.state} in a race: {label} on {trial.layer}: {one_line(trial.reason)}"
     yield from (one_line(note) for note in result.choice.notes)
     chosen = [layer.chosen for layer in result.layers if layer.chosen is not None]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import exp, isfinite
 from typing import Any
 
-from gemmbench.compare import Ratio, SettingBy, coldness
+from gemmbench.compare.settings import Ratio, SettingBy, coldness
 from gemmbench.machine import Machine
 from gemmbench.stats import Effect, summarize
 from gemmbench.trial import Trial

@@ -7,7 +7,7 @@ from statistics import median
 from gemmbench.problem import Gemm
 from gemmbench.ranking import may_win
 from gemmbench.stats import ONE_PROCESS_EFFECT, Verdict
-from gemmbench.trial import Trial, TrialState
+from gemmbench.trial import Trial, TrialState, readable
 from gemmbench_results.report.standing import (
     ContenderKey,
     Standing,
@@ -65,7 +65,7 @@ def _winners(layers: Layers) -> str:
         marked = {(s.mark, s.trial.contender.weights) for s in layer if s.mark}
         for mark, weights in sorted(marked):
             leaders = [s for s in layer if (s.mark, s.trial.contender.weights) == (mark, weights)]
-            who = _listed([_label(s.trial) for s in leaders])
+            who = _listed([readable(s.trial.contender.label()) for s in leaders])
             wins.setdefault((mark, who), []).append(name)
             alone |= {who} if len(leaders) == 1 else set()
     verb = {
@@ -85,7 +85,7 @@ def _winners(layers: Layers) -> str:
 
 def _unranked(layers: Layers) -> str:
     bad = [
-        f"{_label(s.trial).strip()} on {name} ({s.trial.state})"
+        f"{readable(s.trial.contender.label()).strip()} on {name} ({s.trial.state})"
         for name, layer in layers.items()
         for s in layer
         if s.trial.state in (TrialState.WRONG, TrialState.FAILED)
@@ -165,14 +165,6 @@ def _default_and_tuned(layer: Sequence[Trial]) -> dict[ContenderKey, tuple[float
         if summary and may_win(trial):
             medians.setdefault(contender_key(trial), {})[trial.contender.tuned] = summary.median
     return {key: (two[False], two[True]) for key, two in medians.items() if len(two) == 2}
-
-
-def _label(trial: Trial) -> str:
-    """'numba im2col', and 'fft' where the backend is called like its algorithm."""
-    contender = trial.contender
-    prepared = " prepared" if contender.weights == "prepared" else ""
-    same = contender.backend == contender.algorithm
-    return contender.backend + prepared if same else contender.label()
 
 
 def _contested(layer: Sequence[Standing]) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from gemmbench.compare import By, standing_for
+from gemmbench.compare.side_by_side import By, standing_for
 from gemmbench.problem import ITEMSIZE, Conv2d, problem_to_data
 from gemmbench.ranking import rank
 from gemmbench.stats import Verdict, summarize

@@ -9,7 +9,7 @@ from typing import Any
 from gemmbench.machine import Machine, machine_to_data
 from gemmbench.problem import problem_to_data
 from gemmbench.stats import summarize
-from gemmbench.trial import Trial
+from gemmbench.trial import Trial, readable
 from gemmbench_results.report.render import LEFT, TextFormat, prose, table_text
 
 
@@ -30,7 +30,7 @@ def winners_table(winners: Sequence[Winner], format: TextFormat = "table") -> st
     cells = [
         [
             winner.layer,
-            winner.trial.contender.label(),
+            readable(winner.trial.contender.label()),
             f"{1e3 * summarize(winner.trial.measurement).median:.4g}",
             winner.verdict + (", stale" if winner.stale else ""),
             str(winner.run),
@@ -97,7 +97,7 @@ def winners_header(winners: Sequence[Winner], machine: Machine, suite: str) -> s
 
 def _unraced(winners: Sequence[Winner]) -> list[str]:
     """A line that names who shares no race with a layer's winner; nothing where all do."""
-    pairs = [f"{label} on {winner.layer}" for winner in winners for label in winner.unraced]
+    pairs = [f"{readable(one)} on {winner.layer}" for winner in winners for one in winner.unraced]
     if not pairs:
         return []
     return [f"Not raced beside these winners: {', '.join(pairs)}. To decide: gemmbench run SUITE."]

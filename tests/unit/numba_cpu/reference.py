@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from gemmbench.algorithm import TRANSFORM_ALGORITHMS
 from gemmbench.backend import Operands
 from gemmbench.machine import Machine, detect_machine
 from gemmbench.operands import Array, fill_operands, guarded_output
 from gemmbench.problem import Conv2d, Gemm, Linear, Problem
-from gemmbench.reference import TRANSFORM_ALGORITHMS, Check, check, typical_magnitude
+from gemmbench.reference import Check, check, typical_magnitude
 from gemmbench.space import Config
 from gemmbench_backends.numba_cpu import NumbaCpu
 

@@ -15,7 +15,8 @@ from gemmbench.trial import Trial
 from gemmbench_results import schema
 from gemmbench_results.fingerprint import fingerprint
 from gemmbench_results.history import Group, read_history
-from gemmbench_results.store import Run, Store
+from gemmbench_results.runs import Run
+from gemmbench_results.store import Store
 
 SWEEP = "--sweep"  # of `compare`: its layers are points of a grid and not a network's
 MOST_RUNS = 20  # comparable runs that are read besides the one reported, the newest

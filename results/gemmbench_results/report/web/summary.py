@@ -20,7 +20,7 @@ from gemmbench_results.report.web.speeds import (
     rates,
     typical_peak,
 )
-from gemmbench_results.store import Run
+from gemmbench_results.runs import Run
 
 Facts = tuple[tuple[str, str], ...]
 
