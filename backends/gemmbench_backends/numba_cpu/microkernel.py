@@ -83,6 +83,7 @@ def microkernel_ir(kernel: MicroKernel) -> str:
     ]  # fmt: skip
     f = Function(kernel.name(), parameters, kernel.vector)
     mask = f.first_lanes("%tail") if kernel.b_tail or kernel.c_tail else None
+    scratch = f.scratch(kernel.rows) if kernel.c_tail and not kernel.vector.masks else None
     a_strides = _multiples_of_lda(f, kernel)
     trips = f.new(f"udiv i64 %k, {kernel.unroll}")
     left = f.new(f"urem i64 %k, {kernel.unroll}") if kernel.unroll > 1 and kernel.any_k else None
@@ -96,7 +97,7 @@ def microkernel_ir(kernel: MicroKernel) -> str:
         if left is not None:
             state = f.loop(left, state, steps(1).emit)
         if kernel.rows:
-            _update_c(f, kernel, state, at["c"][1], mask if kernel.c_tail else None)
+            _update_c(f, kernel, state, at["c"][1], mask if kernel.c_tail else None, scratch)
         return {key: ("ptr", f.at(at[key][1], f"%{key}_step")) for key in ("a", "b", "c")} | asked
 
     run: Values = {key: ("ptr", f"%{key}") for key in ("a", "b", "c")}
@@ -204,7 +205,9 @@ def _a_bases(f: Function, kernel: MicroKernel, a: str) -> Values:
     return bases
 
 
-def _update_c(f: Function, kernel: MicroKernel, state: Values, c: str, mask: str | None) -> None:
+def _update_c(
+    f: Function, kernel: MicroKernel, state: Values, c: str, mask: str | None, scratch: str | None
+) -> None:
     """C = alpha·acc + beta·C, where beta·C is read from a row of zeros if beta is 0.
 
     Two branches would be half of the kernel's code, and compile as long as its loops.
@@ -227,8 +230,24 @@ def _update_c(f: Function, kernel: MicroKernel, state: Values, c: str, mask: str
             else:
                 total = f.new(f"fadd {kind} {acc}, {old}")
             where = f.at(row, j * kernel.vector.nbytes)
-            if edge:
-                f.store_lanes(total, where, "%tail", edge)
+            if edge and scratch:
+                f.store(total, f.at(scratch, i * kernel.vector.nbytes))
             else:
-                f.store(total, where)
+                f.store(total, where, edge)
         row, old_row = f.at(row, "%ldc"), f.at(old_row, old_ld)
+    if scratch:
+        _store_edges(f, kernel, scratch, f.at(c, (kernel.vectors - 1) * kernel.vector.nbytes))
+
+
+def _store_edges(f: Function, kernel: MicroKernel, scratch: str, c: str) -> None:
+    """The last vectors of all rows, from memory of our own to the valid lanes of C.
+
+    A loop: without masks a vector is stored in parts, whose branches would be most of the kernel.
+    """
+
+    def row(at: Values) -> Values:
+        f.store_lanes(f.load(at["edge"][1]), at["c"][1], "%tail", "")
+        edge = ("ptr", f.at(at["edge"][1], kernel.vector.nbytes))
+        return {"edge": edge, "c": ("ptr", f.at(at["c"][1], "%ldc"))}
+
+    f.loop(str(kernel.rows), {"edge": ("ptr", scratch), "c": ("ptr", c)}, row)
