@@ -103,7 +103,7 @@ class Function:
         self._lines.append(f"  {statement}")
 
     def scratch(self, vectors: int) -> str:
-        """Memory for that many vectors until the function returns; to be asked for before a loop."""
+        """Memory for that many vectors until the function returns; ask before any loop."""
         return self.new(f"alloca [{vectors} x {self.vector.type}], align {self.vector.nbytes}")
 
     def at(self, pointer: str, nbytes: int | str) -> str:
