@@ -60,8 +60,8 @@ class Offers:
     def of(self, spec: str, problem: Problem, limits: Limits) -> Offered:
         """What the backend says it can do with `problem`. Raises NoOfferError with the reason."""
         reply = self.ask(spec, problem, limits)
-        asked = self.options.algorithms
-        declined = {a: why for a, why in reply.get("declined", {}).items() if a in asked}
+        reasons = reply.get("declined", {})
+        declined = {a: why for a, why in reasons.items() if self.options.tells(a)}
         offers = tuple(
             offer
             for data in reply["offers"]

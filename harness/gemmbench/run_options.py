@@ -29,6 +29,7 @@ class RunOptions:
     algorithms: tuple[str, ...] = ()  # () means all
     weights: tuple[str, ...] = ("plain",)
     lowerings: tuple[str, ...] = (PER_IMAGE,)  # of a batch, where an algorithm has several
+    declined: bool = False  # keep why a backend's algorithms do not apply, though not asked for
     tune: Tune = "auto"
     strategy: str = DEFAULT_STRATEGY
     imported: tuple[Source, ...] = ()  # recordings of the like, to start from
@@ -51,6 +52,10 @@ class RunOptions:
     def wants(self, algorithm: str, weights: str) -> bool:
         """Whether the user's choice of algorithms and weights includes these."""
         return weights in self.weights and (not self.algorithms or algorithm in self.algorithms)
+
+    def tells(self, algorithm: str) -> bool:
+        """Whether it is kept why a backend declines the algorithm."""
+        return algorithm in self.algorithms or (self.declined and not self.algorithms)
 
 
 def budget_seconds(suites: Sequence[Suite], options: RunOptions) -> float:

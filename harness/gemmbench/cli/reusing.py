@@ -39,6 +39,7 @@ def stored(store: "Store", asked: "Asked", options: "RunOptions") -> Taken:
     from gemmbench.compare.reuse import offered_now, reusable
     from gemmbench.compare.side_by_side import convolutions
     from gemmbench.problem import Conv2d
+    from gemmbench.trial import TrialState
 
     found: Taken = {}
     for layer in convolutions(asked.suites[0]).layers:
@@ -50,7 +51,11 @@ def stored(store: "Store", asked: "Asked", options: "RunOptions") -> Taken:
         race = reusable(races, offered, stored_winners(store, asked, options, problem, offered))
         if race is not None:
             # A layer may have had another name then.
-            own = [replace(t, layer=layer.name, suite=asked.suites[0].name) for t in race[1]]
+            own = [
+                replace(trial, layer=layer.name, suite=asked.suites[0].name)
+                for trial in race[1]
+                if trial.state is not TrialState.SKIPPED or options.tells(trial.contender.algorithm)
+            ]
             found[layer.name] = (race[0], own)
     return found
 

@@ -63,6 +63,7 @@ def side_by_side(
     from gemmbench_results.store import open_store
 
     suite, others = convolutions(asked.suites[0]), busy_machine()
+    options = replace(options, declined=True)  # an algorithm that is missing is an answer, too
     with open_store(given.db) as store:
         taken = stored(store, asked, options) if reuse else {}
         left = without(suite, taken)

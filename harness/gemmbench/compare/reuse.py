@@ -1,6 +1,6 @@
 """Whether a stored race may stand for one that would be run now: of all on offer, unchanged."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from gemmbench.backend import PER_IMAGE
 from gemmbench.machine import Machine
@@ -22,8 +22,8 @@ def reusable(
 ) -> tuple[int, list[Trial]] | None:
     """The newest comparable race that timed all that is offered now, as it would be timed now.
 
-    Its run and its trials of what is offered; None if there is no such race. That machine and
-    protocol match is whose `races` they are. `tuned`: the stored winners, which must have been in
+    Its run, its trials of what is offered, and what those backends declined; None if there is no
+    such race. That machine and protocol match is whose `races` they are. `tuned`: the stored winners, which must have been in
     the race: they may be newer; None where defaults alone are to be raced.
     """
     for run, trials in races:
@@ -32,7 +32,7 @@ def reusable(
         raced = [(_offer(t), dict(t.contender.config)) for t in done]
         missing = [w for w in (tuned or {}).items() if (w[0], dict(w[1])) not in raced]
         if offered and {offer for offer, _ in raced} == offered and not missing:
-            return run, own
+            return run, own + _declined(trials, {backend for backend, *_ in offered})
     return None
 
 
@@ -51,6 +51,12 @@ def offered_now(
             if options.wants(offer["algorithm"], offer["weights"]):
                 found.add((spec, offer["algorithm"], offer["weights"], reply["source_hash"]))
     return frozenset(found)
+
+
+def _declined(trials: Sequence[Trial], backends: Set[str]) -> list[Trial]:
+    """The algorithms that those backends declined."""
+    skipped = [t for t in trials if t.state is TrialState.SKIPPED and t.contender.algorithm]
+    return [t for t in skipped if t.contender.backend in backends]
 
 
 def _offer(trial: Trial) -> OfferKey:
