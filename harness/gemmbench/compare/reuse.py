@@ -23,8 +23,9 @@ def reusable(
     """The newest comparable race that timed all that is offered now, as it would be timed now.
 
     Its run, its trials of what is offered, and what those backends declined; None if there is no
-    such race. That machine and protocol match is whose `races` they are. `tuned`: the stored winners, which must have been in
-    the race: they may be newer; None where defaults alone are to be raced.
+    such race. That machine and protocol match is whose `races` they are. `tuned`: the stored
+    winners, which must have been in the race: they may be newer; None where defaults alone are to
+    be raced.
     """
     for run, trials in races:
         own = [t for t in trials if _offer(t) in offered and _as_now(t, tuned is not None)]
