@@ -127,7 +127,7 @@ def play(take, cases, thresholds):
     level = first_level(cases)
     found = screen(take, level, thresholds)
     if flagged(found, level, thresholds):
-        found = confirm(found, take)
+        found = confirm(found, take, thresholds)
     return found, *decided(found, level, thresholds)
 
 
@@ -145,7 +145,7 @@ def play_suite(take, thresholds):
         suspects.found[layer] = found
         alarms += verdict == "REGRESSED"
     for layer in suspects.late([thresholds] * SUITE_LAYERS):
-        found = confirm(suspects.found[layer], take)
+        found = confirm(suspects.found[layer], take, thresholds)
         alarms += decided(found, suspects.level, thresholds)[0] == "REGRESSED"
     return alarms
 

@@ -27,7 +27,7 @@ from gemmbench.check_outcome import (
 from gemmbench.comparison import Comparison, GateVerdict
 from gemmbench.control import CONTROL, CONTROL_LAYER, CONTROL_PROBLEM
 from gemmbench.gate import (
-    CONFIRMING_PAIRS,
+    CONFIRMING_LOOKS,
     LAYER_LEVEL,
     LOOKS,
     Screening,
@@ -189,7 +189,7 @@ class Check:
         """Measure what was flagged again, in new processes."""
         self.watcher.step(f"{bout.way.label}: flagged, measuring again")
         bout.duel.may_go_on = lambda: self.clock() < self.deadline
-        bout.found = confirm(bout.found, bout.duel.take)
+        bout.found = confirm(bout.found, bout.duel.take, bout.thresholds)
 
     def could_be_flagged_late(self, bout: Bout) -> bool:
         """Whether Holm's later steps, with milder levels, might flag what the first did not."""
@@ -232,7 +232,8 @@ class Check:
         """Whether it was flagged, by any step of Holm's, and time was up before more pairs."""
         level = LAYER_LEVEL if bout.late else self.suspects.level
         is_flagged = flagged(bout.found, level, bout.thresholds)
-        return is_flagged and len(bout.found.confirming) < CONFIRMING_PAIRS
+        cut_short = len(bout.found.confirming) < CONFIRMING_LOOKS[-1]
+        return is_flagged and cut_short and not confirmed(bout.found, bout.thresholds)
 
     def provisional(self, bout: Bout) -> Comparison:
         """What is known of a way that waits for the others: its pairs, and no verdict."""
@@ -285,9 +286,13 @@ class Check:
         control.take(LOOKS[0] - len(control.values))
         direction = -1 if sum(control.values) < 0 else 1
         thresholds = Thresholds()
+
+        def take(pairs: int) -> list[float]:
+            return [direction * value for value in control.take(pairs)]
+
         found = look_at(Screening(), [direction * value for value in control.values])
         if flagged(found, LAYER_LEVEL, thresholds):
-            found = confirm(found, lambda n: [direction * value for value in control.take(n)])
+            found = confirm(found, take, thresholds)
         self.outcome.noisy = not control.broken and confirmed(found, thresholds)
         if control.broken:
             self.outcome.control_fault = "; ".join(filter(None, (s.reason for s in control.sides)))

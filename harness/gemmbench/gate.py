@@ -8,8 +8,12 @@ sample, because slices of one pair agree up to 17 times better than pairs do.
   smallest of the looks' p-values, each divided by its share, is a p-value.
 - Holm's step-down over those keeps the chance of any false flag in a suite.
 - A flagged layer is measured again in new pairs, and only regresses if those alone say so too.
-- The interval is Student's t over pairs with its level spent over the same looks, so it covers
-  whichever look ends the measuring.
+  They are looked at twice, each time at half of the confirmation's level: what five pairs do not
+  confirm, ten may. By Bonferroni's inequality identical code passes it no oftener than at the
+  whole level.
+- The interval is Student's t over pairs with its level spent over all the ways in which the
+  measuring may end, each of them one interval: after any look, or after any look that flagged and
+  any look at the confirming pairs. So it covers whichever ends the measuring.
 
 Sources: Holm 1979, A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6;
 Jennison & Turnbull 1989, Interim analyses: the repeated confidence interval approach, J. R.
@@ -17,7 +21,7 @@ Statist. Soc. B 51; Kalibera & Jones 2013, Rigorous benchmarking in reasonable t
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf, log1p, nan
 
 import numpy as np
@@ -26,12 +30,12 @@ from gemmbench.comparison import GateVerdict
 
 MIN_EFFECT = 0.01  # a fraction: pairs of identical code differ by up to 0.5 % on average,
 MAX_REGRESSION = 0.05  # and less than this is let through when it is certain
-LOOKS = (5, 10, 20)  # process pairs after which is looked: 1.5, 3 and 6 s of measuring
-CONFIRMING_PAIRS = 5
+LOOKS = (5, 10, 20)  # process pairs after which is looked: 0.75, 1.5 and 3 s of measuring
+CONFIRMING_LOOKS = (5, 10)  # the same, of the new pairs of a flagged layer: at most 4.5 s in all
 SPENDING = (0.4, 0.2, 0.2, 0.2)  # of a level, by look; the last share is the confirmation's
 LAYER_LEVEL = 0.01  # chance of a false flag on one layer, before the confirmation,
 FAMILY_LEVEL = 0.05  # and of any in a suite
-CONFIRMING_LEVEL = 0.05
+CONFIRMING_LEVEL = 0.05  # of all looks at the new pairs together, an equal share each
 CONFIDENCE = 0.95
 VISIBLE_POWER = 0.9  # how surely the smallest visible effect is flagged
 
@@ -96,17 +100,18 @@ def read(values: Sequence[float], share: float) -> Reading:
 def smallest_visible(reading: Reading, level: float, thresholds: Thresholds) -> float:
     """The smallest slowdown, ln, that this many pairs of this spread call REGRESSED 9 times in 10.
 
-    Screening at `level` and the confirmation, whose `CONFIRMING_PAIRS` spread alike, must both be
-    certain of it, and both of their estimates exceed the least effect. Each may miss half of what
-    may be missed at all, so by Bonferroni's inequality both hit at least `VISIBLE_POWER` often.
+    Screening at `level` and the confirmation, whose pairs spread alike and of which the last look
+    is counted, must both be certain of it, and both of their estimates exceed the least effect.
+    Each may miss half of what may be missed at all, so by Bonferroni's inequality both hit at
+    least `VISIBLE_POWER` often.
     """
     if reading.pairs < 2:
         return inf if reading.pairs else nan
     counts = log1p(thresholds.min_effect)
-    confirming = reading.error * (reading.pairs / CONFIRMING_PAIRS) ** 0.5
+    confirming = reading.error * (reading.pairs / CONFIRMING_LOOKS[-1]) ** 0.5
     return max(
         _seen(reading.pairs, level * reading.share, reading.error, counts),
-        _seen(CONFIRMING_PAIRS, CONFIRMING_LEVEL, confirming, counts),
+        _seen(CONFIRMING_LOOKS[-1], confirming_level(), confirming, counts),
     )
 
 
@@ -182,11 +187,15 @@ def settled(found: Screening, thresholds: Thresholds) -> bool:
     return not suspicious and reading.high < log1p(thresholds.max_regression)
 
 
-def confirm(found: Screening, take: TakePairs) -> Screening:
-    """`found` with new pairs, taken only because it was flagged."""
-    return Screening(
-        found.values, found.looks, found.p_slower, found.p_faster, tuple(take(CONFIRMING_PAIRS))
-    )
+def confirm(found: Screening, take: TakePairs, thresholds: Thresholds) -> Screening:
+    """`found` with new pairs, taken only because it was flagged, until those alone confirm it."""
+    for pairs in CONFIRMING_LOOKS:
+        wanted = pairs - len(found.confirming)
+        new = tuple(take(wanted))
+        found = replace(found, confirming=(*found.confirming, *new))
+        if len(new) < wanted or confirmed(found, thresholds):
+            break
+    return found
 
 
 def confirmed(found: Screening, thresholds: Thresholds) -> bool:
@@ -194,17 +203,25 @@ def confirmed(found: Screening, thresholds: Thresholds) -> bool:
     if len(found.confirming) < 2:
         return False
     reading = read(found.confirming, 1.0)
-    return reading.p_slower <= CONFIRMING_LEVEL and reading.estimate > log1p(thresholds.min_effect)
+    certain = reading.p_slower <= confirming_level()
+    return certain and reading.estimate > log1p(thresholds.min_effect)
+
+
+def confirming_level() -> float:
+    """The level of each look at the new pairs."""
+    return CONFIRMING_LEVEL / len(CONFIRMING_LOOKS)
 
 
 def final_reading(found: Screening) -> Reading:
     """All pairs of a layer together, at the share of the look that ended it.
 
-    Any look may have flagged it, each with other pairs in all, so after a confirmation the last
-    share is divided among the looks: the union of all intervals that could be shown is paid for.
+    Any look may have flagged it, and either look at the new pairs may have ended it, each with
+    other pairs in all. So after a confirmation the last share is divided among these ways to end:
+    the union of all intervals that could be shown is paid for.
     """
     if found.confirming:
-        return read((*found.values, *found.confirming), SPENDING[-1] / len(LOOKS))
+        ways = len(LOOKS) * len(CONFIRMING_LOOKS)
+        return read((*found.values, *found.confirming), SPENDING[-1] / ways)
     return read(found.values, SPENDING[max(found.looks - 1, 0)])
 
 

@@ -22,10 +22,10 @@ from gemmbench.measurement import Sample
 from gemmbench.race import Entrant, Heat, Race
 from gemmbench.trial import Contender, Trial, TrialState
 
-PAIR_METHOD = 2  # version of this method, as RaceProtocol.method: 1 is the race's own
+PAIR_METHOD = 3  # version of this method, as RaceProtocol.method: 1 is the race's own
 SLICE_SECONDS = 0.003  # of one side's turn
 BLOCK_SECONDS = 0.0001  # a thousand times the cost of reading the clock
-PAIR_SECONDS = 0.3  # of measuring in one process pair, both sides together
+PAIR_SECONDS = 0.15  # of measuring in one process pair: longer ones differ about as much
 WARM_SECONDS = 0.05  # of each side, before anything counts
 WARM_BLOCKS = 3  # at least, unless they take as long as this
 LONG_WARM_SECONDS = 0.5

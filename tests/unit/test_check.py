@@ -16,7 +16,7 @@ from gemmbench.comparison import Comparison, GateVerdict
 from gemmbench.control import CONTROL, CONTROL_LAYER, CONTROL_PROBLEM
 from gemmbench.errors import GemmbenchError
 from gemmbench.gate import (
-    CONFIRMING_PAIRS,
+    CONFIRMING_LOOKS,
     FAMILY_LEVEL,
     LAYER_LEVEL,
     LOOKS,
@@ -26,7 +26,7 @@ from gemmbench.gate import (
 )
 from gemmbench.link import RequestError, WorkerLostError
 from gemmbench.machine import Machine
-from gemmbench.pairs import Duel
+from gemmbench.pairs import PAIR_SECONDS, Duel
 from gemmbench.problem import Gemm, Linear, Problem
 from gemmbench.sides import Duo, Side
 from gemmbench.space import Axis, SearchSpace, space_to_data
@@ -38,7 +38,7 @@ MACHINE = Machine("cpu", "generic", (), 2, 32768, 1048576, 0, 2**34, "Linux x86_
 PROBLEM = Gemm(4, 5, 6)
 SPEC = "made.up:Kernel"
 LATE_SPREAD = 0.0258  # with a mean of 0.02 over 20 pairs: p, over all looks, is 0.008
-FIRST, CONFIRMED = LOOKS[0], LOOKS[0] + CONFIRMING_PAIRS
+FIRST, CONFIRMED = LOOKS[0], LOOKS[0] + CONFIRMING_LOOKS[0]
 
 
 def suite(*names: str, problem: Problem = PROBLEM, **fields: Any) -> Suite:
@@ -229,7 +229,7 @@ def test_a_slower_head_is_a_regression_once_confirmed() -> None:
     (one,) = outcome.comparisons
     assert (one.verdict, one.pairs) == (GateVerdict.REGRESSED, CONFIRMED)
     assert one.estimate == pytest.approx(0.05)
-    assert one.seconds_measured == pytest.approx(0.3 * CONFIRMED, rel=0.05)
+    assert one.seconds_measured == pytest.approx(PAIR_SECONDS * CONFIRMED, rel=0.05)
     assert code(outcome) == 1
 
 
@@ -237,9 +237,16 @@ def test_a_flag_that_new_processes_do_not_confirm_is_no_regression() -> None:
     world = World()
     world.slower = lambda pair: 1.03 if pair < FIRST else 1.0 + 0.001 * (pair % 2)
     outcome = check(world, control=False)
-    assert outcome.comparisons[0].pairs == CONFIRMED
+    assert outcome.comparisons[0].pairs == FIRST + CONFIRMING_LOOKS[-1]
     assert outcome.comparisons[0].verdict is not GateVerdict.REGRESSED
     assert code(outcome) == 0
+
+
+def test_a_flag_that_the_first_new_pairs_do_not_confirm_may_be_confirmed_by_more() -> None:
+    world = World()
+    world.slower = lambda pair: 1.13 if pair == FIRST else 1.03 + 0.001 * (pair % 2)
+    (one,) = check(world, control=False).comparisons
+    assert (one.verdict, one.pairs) == (GateVerdict.REGRESSED, FIRST + CONFIRMING_LOOKS[-1])
 
 
 def test_a_faster_head_is_an_improvement() -> None:
@@ -465,7 +472,7 @@ def test_what_was_compared_is_identified_by_sources_thresholds_and_protocol() ->
 
 def test_a_time_budget_leaves_open_what_it_has_no_time_for() -> None:
     world = World()
-    outcome = check(world, suites=suite("a", "b"), time_budget=1.5, control=False)
+    outcome = check(world, suites=suite("a", "b"), time_budget=5 * PAIR_SECONDS, control=False)
     first, second = outcome.comparisons
     assert 1 < first.pairs < FIRST
     assert (second.pairs, second.verdict) == (0, GateVerdict.UNDECIDED)
@@ -475,7 +482,7 @@ def test_a_time_budget_leaves_open_what_it_has_no_time_for() -> None:
 def test_each_layer_may_spend_its_share_of_the_budget() -> None:
     world = World()
     world.slower = lambda pair: 1.3 if pair % 2 else 0.8
-    outcome = check(world, suites=suite("a", "b"), time_budget=10.0, control=False)
+    outcome = check(world, suites=suite("a", "b"), time_budget=33 * PAIR_SECONDS, control=False)
     assert [FIRST <= one.pairs < LOOKS[-1] for one in outcome.comparisons] == [True, True]
 
 
@@ -507,7 +514,7 @@ def test_a_layer_that_only_holms_later_steps_flag_is_confirmed_at_the_end() -> N
     outcome = check(late_world(), suites=suite(*TEN), control=False)
     seen = {one.layer: one for one in outcome.comparisons}
     assert all(seen[name].verdict is GateVerdict.REGRESSED for name in TEN)
-    assert seen["l9"].pairs == LOOKS[-1] + CONFIRMING_PAIRS
+    assert seen["l9"].pairs == LOOKS[-1] + CONFIRMING_LOOKS[0]
 
 
 def test_what_waits_for_holms_later_steps_is_kept_when_it_is_interrupted() -> None:
@@ -540,6 +547,27 @@ def test_a_flag_without_time_to_confirm_is_undecided_though_it_would_pass() -> N
     assert one.high < 0.05
     assert (code(outcome), code(outcome, strict=True)) == (0, 3)
     assert "no time was left to confirm it" in outcome.notes[0]
+
+
+@pytest.mark.parametrize("extra", [1, CONFIRMING_LOOKS[0] + 1])
+def test_a_flag_without_time_for_all_confirming_pairs_is_undecided(extra: int) -> None:
+    world = World()
+    world.slower = lambda pair: 1.02 if pair < FIRST else 1.02 + 0.03 * (-1) ** pair
+    world.stop_clock_at = FIRST + extra
+    outcome = check(world, control=False, time_budget=1000.0)
+    (one,) = outcome.comparisons
+    assert (one.verdict, one.pairs) == (GateVerdict.UNDECIDED, FIRST + extra)
+    assert "no time was left to confirm it" in outcome.notes[0]
+
+
+def test_a_flag_that_few_new_pairs_confirm_before_time_is_up_is_a_regression() -> None:
+    world = World()
+    world.slower = lambda pair: 1.05 + 0.0001 * (pair % 2)
+    world.stop_clock_at = FIRST + 3
+    outcome = check(world, control=False, time_budget=1000.0)
+    (one,) = outcome.comparisons
+    assert (one.verdict, one.pairs) == (GateVerdict.REGRESSED, FIRST + 3)
+    assert outcome.notes == []
 
 
 def test_the_time_budget_bounds_the_control_too() -> None:

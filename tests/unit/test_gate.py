@@ -1,5 +1,6 @@
 """The gate's statistics on constructed samples; verdicts are bracketed at each edge."""
 
+from dataclasses import replace
 from math import expm1, inf, isnan, log1p, nextafter
 
 import numpy as np
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 
 from gemmbench.comparison import GateVerdict
 from gemmbench.gate import (
-    CONFIRMING_PAIRS,
+    CONFIRMING_LEVEL,
+    CONFIRMING_LOOKS,
     FAMILY_LEVEL,
     LAYER_LEVEL,
     LOOKS,
@@ -20,6 +22,7 @@ from gemmbench.gate import (
     Thresholds,
     confirm,
     confirmed,
+    confirming_level,
     final_reading,
     first_level,
     flagged,
@@ -102,11 +105,16 @@ def test_it_is_flagged_only_beyond_the_least_effect(mean: float, expected: bool)
     assert flagged(look_at(Screening(), samples(mean, 1e6)), LEVEL, THRESHOLDS) is expected
 
 
+FLAGGED = look_at(Screening(), samples(0.05, 100))
+
+
 @pytest.mark.parametrize(
     ("confirming", "expected"),
     [
-        (samples(0.05, 2.2), True),  # t of four degrees of freedom: 2.13 at 5 %
-        (samples(0.05, 2.1), False),
+        (samples(0.05, 2.79), True),  # t of four degrees of freedom: 2.776 at 2.5 %
+        (samples(0.05, 2.76), False),
+        (samples(0.05, 2.27, 10), True),  # and of nine: 2.262
+        (samples(0.05, 2.25, 10), False),
         (samples(1.01 * LEAST, 50), True),
         (samples(0.99 * LEAST, 50), False),
         ([0.05], False),
@@ -116,7 +124,7 @@ def test_it_is_flagged_only_beyond_the_least_effect(mean: float, expected: bool)
 def test_a_flag_is_confirmed_by_the_new_pairs_alone(
     confirming: list[float], expected: bool
 ) -> None:
-    found = confirm(look_at(Screening(), samples(0.05, 100)), lambda n: confirming[:n])
+    found = replace(FLAGGED, confirming=tuple(confirming))
     assert confirmed(found, THRESHOLDS) is expected
     assert final_reading(found).pairs == 5 + len(confirming)
 
@@ -136,6 +144,55 @@ class Tape:
 
 def alternating(mean: float, spread: float, n: int = 40) -> list[float]:
     return [mean + spread * (-1) ** i for i in range(n)]
+
+
+def test_new_pairs_that_confirm_at_once_are_enough() -> None:
+    tape = Tape(samples(0.05, 2.79) + [0.0] * 5)
+    found = confirm(FLAGGED, tape.take, THRESHOLDS)
+    assert (tape.asked, confirmed(found, THRESHOLDS)) == ([CONFIRMING_LOOKS[0]], True)
+
+
+@pytest.mark.parametrize(("mean", "expected"), [(0.06, True), (0.0, False)])
+def test_new_pairs_that_do_not_confirm_are_joined_by_more_and_then_it_is_over(
+    mean: float, expected: bool
+) -> None:
+    tape = Tape(samples(0.05, 2.76) + samples(mean, 20) * 3)
+    found = confirm(FLAGGED, tape.take, THRESHOLDS)
+    assert tape.asked == [5, 5]
+    assert len(found.confirming) == CONFIRMING_LOOKS[-1]
+    assert confirmed(found, THRESHOLDS) is expected
+
+
+def test_confirming_ends_where_no_more_pairs_come() -> None:
+    tape = Tape([0.1, 0.0, 0.05])
+    found = confirm(FLAGGED, tape.take, THRESHOLDS)
+    assert (tape.asked, found.confirming) == ([5], (0.1, 0.0, 0.05))
+    assert not confirmed(found, THRESHOLDS)
+
+
+@given(st.lists(st.floats(-0.1, 0.2), min_size=10, max_size=10))
+def test_a_flag_is_confirmed_exactly_where_some_look_at_the_new_pairs_says_so(
+    values: list[float],
+) -> None:
+    found = confirm(FLAGGED, Tape(list(values)).take, THRESHOLDS)
+    looks = [replace(FLAGGED, confirming=tuple(values[:n])) for n in CONFIRMING_LOOKS]
+    says_so = [confirmed(one, THRESHOLDS) for one in looks]
+    assert confirmed(found, THRESHOLDS) is any(says_so)
+    first = says_so.index(True) if any(says_so) else -1
+    assert len(found.confirming) == CONFIRMING_LOOKS[first]
+
+
+@pytest.mark.parametrize("spread", [0.02, 0.5])
+def test_looks_at_the_new_pairs_pass_identical_code_within_their_level(spread: float) -> None:
+    rng, times = np.random.default_rng(9), 1500
+    passed = sum(
+        confirmed(
+            confirm(FLAGGED, lambda n: list(spread * rng.normal(size=n)), THRESHOLDS), anything
+        )
+        for anything in [Thresholds(0.0)] * times
+    )
+    assert passed <= (CONFIRMING_LEVEL + 0.011) * times  # two deviations of so many tosses
+    assert passed >= confirming_level() / 2 * times
 
 
 def test_identical_code_takes_one_look() -> None:
@@ -253,7 +310,7 @@ def play(rng: np.random.Generator, effect: float, spread: float) -> tuple[str, R
     level = first_level(1)
     found = screen(take, level, THRESHOLDS)
     if flagged(found, level, THRESHOLDS):
-        found = confirm(found, take)
+        found = confirm(found, take, THRESHOLDS)
     one = final_reading(found)
     slower = confirmed(found, THRESHOLDS)
     return judge(one, THRESHOLDS, slower=slower, faster=found.p_faster <= level), one
@@ -273,7 +330,9 @@ def test_the_intervals_that_any_look_may_end_with_spend_the_level_together() -> 
     ended = [
         Screening((0.01, 0.02) * (pairs // 2 + 1), look + 1) for look, pairs in enumerate(LOOKS)
     ]
-    flagged_then = [Screening(one.values, one.looks, confirming=(0.01,) * 5) for one in ended]
+    flagged_then = [
+        replace(one, confirming=(0.01,) * pairs) for one in ended for pairs in CONFIRMING_LOOKS
+    ]
     spent = sum(final_reading(one).share for one in (*ended, *flagged_then))
     assert spent == pytest.approx(1.0)
 
@@ -285,7 +344,7 @@ def test_identical_code_is_called_slower_in_less_than_one_per_cent(spread: float
     assert verdicts.count("REGRESSED") <= 0.01 * 400
 
 
-@pytest.mark.parametrize(("effect", "spread"), [(0.02, 0.006), (0.05, 0.012), (0.10, 0.02)])
+@pytest.mark.parametrize(("effect", "spread"), [(0.02, 0.006), (0.05, 0.026), (0.10, 0.04)])
 def test_real_slowdowns_are_seen_and_their_intervals_hold_them(
     effect: float, spread: float
 ) -> None:
@@ -305,5 +364,7 @@ def test_without_looks_that_are_paid_for_the_alarms_would_be_many() -> None:
     assert alarms > 0.05 * 300
 
 
-def test_confirming_pairs_are_enough_for_an_interval() -> None:
-    assert CONFIRMING_PAIRS >= 2
+def test_the_looks_at_new_pairs_share_one_level_and_each_has_pairs_enough_for_an_interval() -> None:
+    assert confirming_level() * len(CONFIRMING_LOOKS) == pytest.approx(CONFIRMING_LEVEL)
+    assert list(CONFIRMING_LOOKS) == sorted(set(CONFIRMING_LOOKS))
+    assert CONFIRMING_LOOKS[0] >= 2
