@@ -31,6 +31,9 @@ class Library(Protocol):
     def algorithms(self, problem: Problem) -> Sequence[str]:
         """The ways in which it can be called for a product that is no convolution."""
 
+    def declined(self, problem: Problem) -> Mapping[str, str]:
+        """The ways that this product does not allow, each with why."""
+
     def set_threads(self, threads: int) -> None:
         """Use that many threads from now on."""
 
@@ -69,6 +72,10 @@ class Blas:
         if isinstance(problem, Conv2d):
             return {"im2col": ("plain",)}
         return dict.fromkeys(self._library.algorithms(problem), ("plain",))
+
+    def declined(self, problem: Problem) -> Mapping[str, str]:
+        """The library's calls that do not apply to `problem`, each with why."""
+        return {} if isinstance(problem, Conv2d) else self._library.declined(problem)
 
     def lowerings(self, problem: Problem) -> Mapping[str, Sequence[str]]:
         """A convolution of several images is one product for each, or one for the batch."""
@@ -114,6 +121,10 @@ class NumpyBlas:
     def algorithms(self, problem: Problem) -> Sequence[str]:
         """np.matmul."""
         return ("gemm",)
+
+    def declined(self, problem: Problem) -> Mapping[str, str]:
+        """Nothing."""
+        return {}
 
     def set_threads(self, threads: int) -> None:
         """Use that many threads from now on."""

@@ -70,7 +70,8 @@ class Offers:
         if not offers:
             ways = ", ".join(f"{o['algorithm']} {o['weights']}" for o in reply["offers"])
             knobs = " to tune" if self.options.tune == "more" else ""
-            why = "; ".join(declined.values()) or f"offers only {ways or 'nothing'}{knobs}"
+            named = [why for a, why in declined.items() if a in self.options.algorithms]
+            why = "; ".join(named) or f"offers only {ways or 'nothing'}{knobs}"
             raise NoOfferError(TrialState.SKIPPED, why)
         return Offered(offers, declined)
 

@@ -157,6 +157,16 @@ def test_a_dry_run_prints_what_would_be_raced_and_writes_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.yaml"]
 
 
+def test_a_dry_run_does_not_upgrade_an_older_database(folder: Path, data: dict[str, Any]) -> None:
+    old = folder / "old.db"
+    old.write_bytes((Path(__file__).parents[1] / "golden" / "schema_0001.db").read_bytes())
+    before = old.read_bytes()
+    asked = (*QUICK, *TWO, "--reuse", "--dry-run", "--db", str(old))
+    done = gemmbench(folder, "compare", "tiny.yaml", *asked)
+    assert (done.returncode, old.read_bytes()) == (0, before)
+    assert "has revision 0001" in done.stdout
+
+
 def test_a_dry_run_says_what_would_be_reused(folder: Path, data: dict[str, Any]) -> None:
     asked = (*QUICK, *TWO, "--reuse", "--dry-run")
     done = gemmbench(folder, "compare", "tiny.yaml", *asked)

@@ -217,7 +217,8 @@ def test_the_sources_are_files(backend: Backend) -> None:
 def test_every_supported_problem_has_algorithms_and_weights(backend: Backend, name: str) -> None:
     offered = algorithms(backend, supported(backend, name))
     assert offered
-    assert set(offered) <= set(ALGORITHMS), "the help of --algorithm names them all"
+    if type(backend).__module__.startswith("gemmbench_backends"):
+        assert set(offered) <= set(ALGORITHMS), "the help of --algorithm names them all"
     for kinds in offered.values():
         assert kinds
         assert set(kinds) <= {"plain", "prepared"}

@@ -11,7 +11,8 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import MetaData, create_engine, inspect
 
 from gemmbench_results import migrations, schema
-from gemmbench_results.store import open_store, store_info
+from gemmbench_results.inspection import store_info
+from gemmbench_results.store import open_store
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "schema_0001.db"
 

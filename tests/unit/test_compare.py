@@ -35,6 +35,15 @@ def test_the_fastest_stands_for_its_algorithm_and_for_its_backend():
     assert standing_for(trials, "contender") == trials
 
 
+def test_a_declined_algorithm_is_told_only_where_nobody_has_it_with_any_weights():
+    prepared = timed(numba("direct", weights="prepared"), 0.001)
+    declined = trial("conv1", CONV1, numba("fft"), state=TrialState.SKIPPED, reason="no")
+    assert standing_for([prepared, declined], "algorithm") == [prepared, declined]
+    assert standing_for([prepared, declined], "backend") == [prepared]
+    elsewhere = timed(Contender("fft", "fft", "prepared"), 0.002)
+    assert standing_for([prepared, declined, elsewhere], "algorithm") == [prepared, elsewhere]
+
+
 def test_plain_and_prepared_weights_stand_apart():
     prepared = timed(numba("im2col", weights="prepared"), 0.001)
     assert standing_for([FAST, prepared], "algorithm") == [FAST, prepared]

@@ -123,6 +123,8 @@ def test_a_product_with_a_vector_is_had_either_way(
 
 def test_only_a_product_with_a_vector_has_two_ways(by_path: Blas) -> None:
     assert list(by_path.algorithms(Gemm(2, 3, 4))) == ["gemm"]
+    assert list(by_path.declined(Gemm(2, 3, 4))) == ["gemv"]
+    assert by_path.declined(Gemm(2, 3, 1)) == by_path.declined(Conv2d(1, 1, 3, 3, 1, (3, 3))) == {}
     assert list(by_path.algorithms(Linear(1, 3, 4))) == ["gemm", "gemv"]
     assert list(by_path.algorithms(Conv2d(1, 1, 3, 3, 1, (3, 3)))) == ["im2col"]
 

@@ -44,6 +44,18 @@ def test_a_cold_slot_takes_the_next_copy_for_a_call_and_for_its_stages():
     ]  # fmt: skip
 
 
+def test_operands_that_a_contender_changed_are_loaded_again(monkeypatch):
+    def scribbled(problem, entry, case, how, found):
+        found.inputs_changed = how == "stale"
+
+    monkeypatch.setattr("gemmbench.verification.verify", scribbled)
+    worker = worker_with("a", [], cold=False)
+    worker.verify(0, CASE, "poisoned")
+    assert worker.loaded == CASE["label"]
+    worker.verify(0, CASE, "stale")
+    assert worker.loaded == "", "the buffers no longer hold the case"
+
+
 def test_a_hot_slot_has_one_copy_for_both():
     log = []
     worker_with("a", log, cold=False).stages(0, CASE, repeats=1)

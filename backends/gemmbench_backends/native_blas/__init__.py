@@ -7,7 +7,7 @@ globally would else compute for the other.
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ctypes import CDLL
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -92,6 +92,13 @@ class NativeBlas:
         """A product with a vector can be had from two functions of a BLAS."""
         shape = problem.gemm()
         return ("gemm", "gemv") if 1 in (shape.m, shape.n) else ("gemm",)
+
+    def declined(self, problem: Problem) -> Mapping[str, str]:
+        """gemv, where no side is a vector."""
+        shape = problem.gemm()
+        if 1 in (shape.m, shape.n):
+            return {}
+        return {"gemv": f"gemv takes a vector, m or n of 1, got {shape.m}×{shape.k}×{shape.n}"}
 
     def set_threads(self, threads: int) -> None:
         """By the library's own function, where it has one that is known."""

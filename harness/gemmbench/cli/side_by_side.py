@@ -86,16 +86,26 @@ def side_by_side(
 
 
 def print_race(asked: "Asked", options: "RunOptions", db: str, *, reuse: bool) -> int:
-    """Print what would be raced, and what would be reused instead; always 0."""
+    """Print what would be raced, and what would be reused instead; always 0.
+
+    An older database is not looked into: opening it would upgrade it.
+    """
     from gemmbench.compare.side_by_side import convolutions
     from gemmbench.run_options import budget_seconds
+    from gemmbench_results.inspection import store_info
     from gemmbench_results.store import open_store
 
     suite = convolutions(asked.suites[0])
     taken: Taken = {}
-    if reuse:
+    held = store_info(db) if reuse else None
+    if held and held.revision == held.newest_revision:
         with open_store(db) as store:
             taken = stored(store, asked, options)
+    elif held and held.revision:
+        click.echo(
+            f"{held.name}: has revision {held.revision}, of an older gemmbench, and is not looked "
+            f"into here. 'gemmbench db upgrade' brings it to {held.newest_revision}."
+        )
     for layer, (run, _) in taken.items():
         click.echo(f"{layer}: would be taken from run {run}")
     left = without(suite, taken)

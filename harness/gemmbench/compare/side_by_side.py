@@ -38,9 +38,11 @@ def standing_for(trials: Sequence[Trial], by: By) -> list[Trial]:
         if key not in best or _pace(trial) < _pace(best[key]):
             best[key] = trial
     others: dict[tuple[str, str], Trial] = {}
+    raced = {name for _, name in best}
     for trial in trials:
         kind = _kind(trial, by)
-        if kind not in best and trial not in timed and kind[1]:
+        declined = trial.state is TrialState.SKIPPED and kind[1] in raced  # for one algorithm of it
+        if kind not in best and trial not in timed and kind[1] and not declined:
             others.setdefault(kind, trial)
     return [*best.values(), *others.values()] or list(trials)
 

@@ -1,6 +1,8 @@
 """The generated code itself: every vector width assembled for its own instruction set."""
 
+import platform
 import re
+from ctypes import CFUNCTYPE, c_int64
 
 import numpy as np
 import pytest
@@ -47,6 +49,32 @@ def test_loop_of_a_full_register_block_multiplies_without_spills(target, dtype, 
     counts = [len(MULTIPLY_ADD.findall(body)) for body in bodies]
     assert sorted(counts) == [rows * vectors, 2 * rows * vectors]
     assert not [line for body in bodies for line in body.splitlines() if SPILL.search(line)]
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="needs registers of AVX2")
+@DTYPES
+@pytest.mark.parametrize("scales", [False, True])
+@pytest.mark.parametrize("tail", [1, 3])
+def test_edge_of_a_run_of_tiles_without_masks_writes_the_valid_lanes(dtype, scales, tail):
+    vector = Vector(dtype, 32 // np.dtype(dtype).itemsize)  # also where this machine has AVX-512
+    kernel = MicroKernel(3, 2, vector, 2, c_tail=True, scales=scales)
+    address = kernel_address(kernel.name(), microkernel_ir(kernel))
+    call = CFUNCTYPE(None, *[c_int64] * 16)(address)
+    tiles, k, width, size = 2, 5, vector.lanes + tail, vector.itemsize
+    rng = np.random.default_rng(0)
+    a = rng.integers(-3, 4, (3 * tiles, k)).astype(dtype)
+    b = rng.integers(-3, 4, (k, 2 * vector.lanes)).astype(dtype)
+    c = rng.integers(-3, 4, (3 * tiles, width + 4)).astype(dtype)
+    alpha, beta = (2, -3) if scales else (1, 1)
+    scale = np.zeros(8 + 2 * vector.lanes, dtype)
+    scale[:2] = alpha, beta
+    right = c.copy()
+    right[:, :width] = alpha * (a @ b)[:, :width] + beta * c[:, :width]
+    lines = (scale.ctypes.data, 0, 0)
+    run = (tiles, 3 * k * size, 0, 3 * c.strides[0])
+    call(k, a.ctypes.data, k * size, b.ctypes.data, b.strides[0], c.ctypes.data, c.strides[0],
+         0, tail, *lines, *run)  # fmt: skip
+    np.testing.assert_array_equal(c, right)
 
 
 @TARGETS
