@@ -39,7 +39,7 @@ def main() -> int:
     parser.add_argument("--only")
     given = parser.parse_args()
     suite = load_suite(given.suite)
-    suite = select_layers(suite, given.only) if given.only else suite
+    suite = select_layers(suite, [given.only]) if given.only else suite
     names = given.algorithms.split(",")
     print(f"{detect_machine().cpu}, {given.threads} threads over 1, {given.weights} weights\n")
     print(f"| layer | batch | {' | '.join(names)} |\n|---|---|{'---|' * len(names)}")

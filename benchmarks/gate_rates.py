@@ -39,7 +39,7 @@ from gemmbench.gate import (
     screen,
 )
 from gemmbench.machine import detect_machine
-from gemmbench.pairs import Duel, seeded
+from gemmbench.pairs import PAIR_METHOD, Duel, seeded
 from gemmbench.problem import Conv2d, Gemm
 from gemmbench.race import Limits, Race, RaceSpec
 from gemmbench.reference import Cases
@@ -233,6 +233,18 @@ def table(pool, machine, loaded):
         )
 
 
+def read_pool(path):
+    """The pairs of earlier calls, if they were measured like today's."""
+    kept = json.loads(path.read_text())
+    method = kept["method"] if isinstance(kept, dict) else None
+    if method != PAIR_METHOD:
+        raise SystemExit(
+            f"{path}: its pairs are of method {method}, today's of {PAIR_METHOD}; they cannot be "
+            "taken together. Give another --pool."
+        )
+    return kept["pairs"]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=QUICK_SECONDS, help="of measuring")
@@ -240,12 +252,12 @@ def main():
     parser.add_argument("--only", default="*", metavar="GLOB", help="heads, such as 'Shifted*'")
     parser.add_argument("--no-load", action="store_true", help="leave the cores alone")
     asked = parser.parse_args()
-    pool = json.loads(asked.pool.read_text()) if asked.pool and asked.pool.exists() else []
+    pool = read_pool(asked.pool) if asked.pool and asked.pool.exists() else []
     machine = detect_machine()
     with load(0 if asked.no_load else os.cpu_count() or 1):
         pool += measure(asked.seconds, len(pool), asked.only)
     if asked.pool:
-        asked.pool.write_text(json.dumps(pool))
+        asked.pool.write_text(json.dumps({"method": PAIR_METHOD, "pairs": pool}))
     table(pool, machine, "no load" if asked.no_load else "a load on each")
 
 

@@ -54,7 +54,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     suite = load_suite(given.suite)
-    suite = select_layers(suite, given.only) if given.only else suite
+    suite = select_layers(suite, [given.only]) if given.only else suite
     with open_store(Path(given.db)) as store:
         runner = make_runner(store, given.backend, given.threads, given.seed)
         print(f"{runner.machine.cpu}, {given.threads} threads, backend {given.backend}\n")

@@ -12,10 +12,9 @@ import numpy as np
 
 from gemmbench.check_outcome import CheckOutcome
 from gemmbench.comparison import Comparison, GateVerdict
-from gemmbench.gate import Thresholds, first_level, read, smallest_visible
+from gemmbench.gate import LOOKS, SPENDING, Thresholds, first_level, read, smallest_visible
 
 BUDGETS = (0.75, 1.5, 3.0)  # seconds of measuring: what the looks take where calls are short
-SHARE = 0.2  # of the level that each later look has
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +102,16 @@ def _visible(
     spread = float(np.std(values, ddof=1))
     by_budget = {}
     for budget in BUDGETS:
-        pairs = max(2, int(budget / seconds_a_pair))
+        pairs = max(2, round(budget / seconds_a_pair))
         like = np.resize([-1.0, 1.0], pairs)  # as many pairs, with exactly this spread
         like *= spread / max(float(np.std(like, ddof=1)), 1e-12)
-        by_budget[budget] = expm1(smallest_visible(read(list(like), SHARE), level, thresholds))
+        by_budget[budget] = expm1(
+            smallest_visible(read(list(like), _share(pairs)), level, thresholds)
+        )
     return Visible(layer, backend, spread, seconds_a_pair, by_budget)
+
+
+def _share(pairs: int) -> float:
+    """The share of the level that the look has which so many pairs are enough for."""
+    later = [share for look, share in zip(LOOKS, SPENDING, strict=False) if pairs <= look]
+    return later[0] if later else SPENDING[len(LOOKS) - 1]

@@ -300,9 +300,9 @@ class Check:
                 f"the control, a frozen kernel, could not be measured, so no verdict is given: "
                 f"{self.outcome.control_fault.rstrip('.')}"
             )
-        found = Screening(tuple(control.values), found.looks, found.p_slower, found.p_faster)
+        screened, new = control.values[: len(found.values)], control.values[len(found.values) :]
         one = compare(
-            found,
+            replace(found, values=tuple(screened), confirming=tuple(new)),
             thresholds,
             LAYER_LEVEL,
             Labels(CONTROL_LAYER, "control", "control", "control"),

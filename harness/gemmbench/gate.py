@@ -31,7 +31,7 @@ from gemmbench.comparison import GateVerdict
 MIN_EFFECT = 0.01  # a fraction: pairs of identical code differ by up to 0.5 % on average,
 MAX_REGRESSION = 0.05  # and less than this is let through when it is certain
 LOOKS = (5, 10, 20)  # process pairs after which is looked: 0.75, 1.5 and 3 s of measuring
-CONFIRMING_LOOKS = (5, 10)  # the same, of the new pairs of a flagged layer: at most 4.5 s in all
+CONFIRMING_LOOKS = (5, 10)  # the same, of the new pairs of a flagged layer: at most 4.7 s in all
 SPENDING = (0.4, 0.2, 0.2, 0.2)  # of a level, by look; the last share is the confirmation's
 LAYER_LEVEL = 0.01  # chance of a false flag on one layer, before the confirmation,
 FAMILY_LEVEL = 0.05  # and of any in a suite
@@ -100,29 +100,29 @@ def read(values: Sequence[float], share: float) -> Reading:
 def smallest_visible(reading: Reading, level: float, thresholds: Thresholds) -> float:
     """The smallest slowdown, ln, that this many pairs of this spread call REGRESSED 9 times in 10.
 
-    Screening at `level` and the confirmation, whose pairs spread alike and of which the last look
-    is counted, must both be certain of it, and both of their estimates exceed the least effect.
-    Each may miss half of what may be missed at all, so by Bonferroni's inequality both hit at
-    least `VISIBLE_POWER` often.
+    Three things must happen, which each may fail a third of what may be missed at all, so that by
+    Bonferroni's inequality all of them do at least `VISIBLE_POWER` often: the first look does not
+    settle it, screening at `level` is certain of it, and so is the confirmation, whose pairs
+    spread alike and of which the last look is counted. Each estimate must exceed the least effect.
     """
     if reading.pairs < 2:
         return inf if reading.pairs else nan
-    counts = log1p(thresholds.min_effect)
-    confirming = reading.error * (reading.pairs / CONFIRMING_LOOKS[-1]) ** 0.5
+    counts, spread = log1p(thresholds.min_effect), reading.error * reading.pairs**0.5
     return max(
-        _seen(reading.pairs, level * reading.share, reading.error, counts),
-        _seen(CONFIRMING_LOOKS[-1], confirming_level(), confirming, counts),
+        _seen(LOOKS[0], 0.5, spread, counts),
+        _seen(reading.pairs, level * reading.share, spread, counts),
+        _seen(CONFIRMING_LOOKS[-1], confirming_level(), spread, counts),
     )
 
 
-def _seen(pairs: int, level: float, error: float, counts: float) -> float:
+def _seen(pairs: int, level: float, spread: float, counts: float) -> float:
     """The effect that is beyond 0 at `level`, and its estimate beyond `counts`, often enough."""
     from scipy.stats import t as student
 
-    df = pairs - 1
-    often = (1 + VISIBLE_POWER) / 2
+    df, error = pairs - 1, spread / pairs**0.5
+    often = 1 - (1 - VISIBLE_POWER) / 3
     certain = float(student.isf(level, df)) * error
-    return max(certain, counts) + float(student.ppf(often, df)) * error
+    return float(max(certain, counts) + student.ppf(often, df) * error)
 
 
 def judge(reading: Reading, thresholds: Thresholds, *, slower: bool, faster: bool) -> GateVerdict:
@@ -130,11 +130,12 @@ def judge(reading: Reading, thresholds: Thresholds, *, slower: bool, faster: boo
 
     `slower` and `faster` say on which side of 0 the pairs certainly are (the one-sided bound at
     the level of the whole procedure), which is not enough: the estimate must count, too, and no
-    regression is shown with an interval that holds 0.
+    regression is shown with an interval that holds 0. Nor is it called OK: what was confirmed and
+    counts is UNDECIDED then.
     """
     counts = log1p(thresholds.min_effect)
-    if slower and reading.estimate > counts and reading.low > 0:
-        return GateVerdict.REGRESSED
+    if slower and reading.estimate > counts:
+        return GateVerdict.REGRESSED if reading.low > 0 else GateVerdict.UNDECIDED
     if faster and reading.estimate < -counts:
         return GateVerdict.IMPROVED
     if reading.high < log1p(thresholds.max_regression):
@@ -199,8 +200,11 @@ def confirm(found: Screening, take: TakePairs, thresholds: Thresholds) -> Screen
 
 
 def confirmed(found: Screening, thresholds: Thresholds) -> bool:
-    """Whether the new pairs alone say so too: beyond 0 at their level, and enough to count."""
-    if len(found.confirming) < 2:
+    """Whether the new pairs alone say so too: beyond 0 at their level, and enough to count.
+
+    Fewer than a first look say nothing: of pairs that fall into two kinds, two agree too often.
+    """
+    if len(found.confirming) < CONFIRMING_LOOKS[0]:
         return False
     reading = read(found.confirming, 1.0)
     certain = reading.p_slower <= confirming_level()

@@ -24,6 +24,7 @@ from gemmbench.suite import Suite
 from gemmbench.trial import Contender, Environment, RaceProtocol, Recorder, Trial, TrialState
 
 RACE_SECONDS = 4.0  # a layer that no stored race decides; preparing and verifying may take more
+OVERRUN = 1.2  # times the budget: then it is said
 RACE_PROCESSES = 1  # who runs a layer has to be near the best, not proven to be the best
 
 
@@ -110,6 +111,7 @@ def choose(
     hashes = usable(problems[0], options, protocol, machine, choice.notes)
     arena = Arena(options, protocol, machine, results, hashes)
     missing = [p for p in dict.fromkeys(problems) if not _take(choice, arena, p, stored=True)]
+    _check_computed(suite, missing, arena)
     if missing:
         options = replace(options, backends=tuple(hashes))
         layers = [next(la for la in suite.layers if la.problem == p) for p in missing]
@@ -125,6 +127,11 @@ def choose(
             software,
         )
         choice.exit_code = exit_code(choice.races)
+        if choice.races.seconds > OVERRUN * budget:
+            choice.notes.append(
+                f"the races took {choice.races.seconds:.0f} s instead of {budget:.0f}: preparing, "
+                "verifying and timing everything once takes that long"
+            )
         if choice.races.interrupted:
             raise KeyboardInterrupt
     for layer in suite.layers:
@@ -136,6 +143,28 @@ def choose(
                 f"{_reasons(choice.races, layer.name)}. Name another --backend."
             )
     return choice
+
+
+def _check_computed(suite: Suite, missing: Sequence[Problem], arena: Arena) -> None:
+    """Raise GemmbenchError, before anything is raced, where nobody computes a kind of problem."""
+    options, limits = arena.options, Limits(0, arena.options.timeout, arena.options.memory_bytes)
+    for problem in {problem.kind: problem for problem in reversed(missing)}.values():
+        reasons = []
+        for spec in arena.hashes:
+            try:
+                reply = describe(spec, problem, arena.protocol.threads, arena.machine, limits)
+            except NoOfferError as error:
+                reply = {"unsupported": str(error), "offers": ()}
+            offers = (o for o in reply["offers"] if options.wants(o["algorithm"], o["weights"]))
+            if reply["unsupported"] is None and any(True for _ in offers):
+                break
+            reasons.append(reply["unsupported"] or f"{spec} has no such algorithm and weights")
+        else:
+            layer = next(layer for layer in suite.layers if layer.problem == problem)
+            raise GemmbenchError(
+                f"{suite.origin}: layer {layer.name!r}: none of {', '.join(arena.hashes)} computes "
+                f"it ({'; '.join(reasons)}). Name another --backend, --algorithm or --weights."
+            )
 
 
 def usable(

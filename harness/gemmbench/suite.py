@@ -6,7 +6,7 @@ format itself is in `suite_format`.
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -133,17 +133,23 @@ def find_suite(name_or_path: str | Path) -> Path:
     raise GemmbenchError(f"{name}: no such file.{did_you_mean(name, [*beside, *shipped])}")
 
 
-def select_layers(suite: Suite, glob: str) -> Suite:
-    """`suite` with only the layers whose names match `glob`; upper and lower case differ.
+def select_layers(suite: Suite, globs: Sequence[str]) -> Suite:
+    """`suite` with only the layers whose names match one of `globs`; upper and lower case differ.
 
-    Raises GemmbenchError, with the nearest name, where none does.
+    Raises GemmbenchError, with the nearest name, for a glob that matches none.
     """
-    kept = tuple(layer for layer in suite.layers if fnmatchcase(layer.name, glob))
-    nodes = tuple(node for node in suite.nodes if fnmatchcase(node.name, glob))
-    if not kept and not nodes:
-        hint = did_you_mean(glob, (layer.name for layer in suite.layers))
-        raise GemmbenchError(f"suite {suite.name!r}: no layer matches {glob!r}.{hint}")
-    return dataclasses.replace(suite, layers=kept, nodes=nodes)
+    names = [layer.name for layer in suite.layers] + [node.name for node in suite.nodes]
+    for glob in globs:
+        if not any(fnmatchcase(name, glob) for name in names):
+            hint = did_you_mean(glob, (layer.name for layer in suite.layers))
+            raise GemmbenchError(f"suite {suite.name!r}: no layer matches {glob!r}.{hint}")
+
+    def chosen(name: str) -> bool:
+        return any(fnmatchcase(name, glob) for glob in globs)
+
+    layers = tuple(layer for layer in suite.layers if chosen(layer.name))
+    nodes = tuple(node for node in suite.nodes if chosen(node.name))
+    return dataclasses.replace(suite, layers=layers, nodes=nodes)
 
 
 def check_raced(suite: Suite) -> None:

@@ -157,6 +157,14 @@ def test_a_dry_run_prints_what_would_be_raced_and_writes_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.yaml"]
 
 
+def test_a_sweep_without_a_coarse_point_races_what_there_is(tmp_path: Path) -> None:
+    sweep = ("--backend", "blas", "--sweep", "groups=3,2,5", "--budget", "60")
+    found = compare(tmp_path, *sweep)
+    assert {p["groups"]: p["state"] for p in found["points"]} == {
+        3: "left out", 2: "measured", 5: "left out",
+    }  # fmt: skip
+
+
 def test_a_dry_run_does_not_upgrade_an_older_database(folder: Path, data: dict[str, Any]) -> None:
     old = folder / "old.db"
     old.write_bytes((Path(__file__).parents[1] / "golden" / "schema_0001.db").read_bytes())

@@ -97,6 +97,17 @@ def test_every_format_is_exported_to_a_file(db: str, tmp_path: Path, name: str) 
     done = call(export, "--format", name, "--db", db, "--output", str(target))
     assert done.exit_code == 0, done.exception
     assert "numba gemm" in target.read_text()
+    assert call(export, "--format", name, "--db", db, "--output", str(target)).exit_code == 0
+
+
+def test_nothing_but_such_an_export_is_overwritten(db: str, tmp_path: Path) -> None:
+    suite = tmp_path / "mine.yaml"
+    suite.write_text("suite: mine\n")
+    for kept in (Path(db), suite):
+        before = kept.read_bytes()
+        done = call(export, "--format", "bmf", "--db", db, "--output", str(kept))
+        assert "something else than such an export" in str(done.exception)
+        assert kept.read_bytes() == before
 
 
 def test_the_latest_run_that_raced_is_exported_though_a_check_came_after(db: str) -> None:

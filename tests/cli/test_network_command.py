@@ -42,6 +42,7 @@ layers:
   - {name: relu1, relu: {}}
   - {name: fc2, linear: {in: 64, out: 24}}
 """
+WIDE = ("--iterations", "4", "--threads", "1", "--db", "none.db")
 QUICK = ("--iterations", "4", "--processes", "1", "--threads", "1", "--budget", "1")
 
 
@@ -233,3 +234,22 @@ def test_cheap_layers_are_not_raced(tmp_path: Path) -> None:
     done = gemmbench(tmp_path, "run", "s.yaml", "--only", "relu", "--backend", "blas")
     assert done.returncode == 2
     assert "only cheap layers were chosen" in done.stderr
+
+
+def test_a_backend_that_computes_no_product_of_a_kind_is_refused_before_anything_is_raced(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "s.yaml").write_text(SUITE)
+    done = gemmbench(tmp_path, "network", "s.yaml", *WIDE, "--backend", "fft")
+    assert done.returncode == 2
+    assert "layer 'fc': none of fft computes it" in done.stderr
+    assert "only a convolution has a spectrum" in done.stderr
+    assert not (tmp_path / "none.db").exists() or not _runs(tmp_path / "none.db")
+
+
+def _runs(database: Path) -> int:
+    import sqlite3
+
+    with sqlite3.connect(database) as connection:
+        (count,) = connection.execute("select count(*) from run").fetchone()
+    return int(count)

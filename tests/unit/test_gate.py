@@ -62,6 +62,12 @@ def test_no_regression_is_shown_with_an_interval_that_holds_zero() -> None:
         assert judge(one, THRESHOLDS, slower=True, faster=False) == expected
 
 
+def test_what_is_confirmed_and_counts_is_never_ok() -> None:
+    one = reading(0.02, high=0.04, low=-0.001)
+    assert judge(one, THRESHOLDS, slower=True, faster=False) == "UNDECIDED"
+    assert judge(one, THRESHOLDS, slower=False, faster=False) == "OK"
+
+
 def test_a_speedup_counts_from_the_least_effect_on() -> None:
     assert verdict(nextafter(-LEAST, -1)) == "IMPROVED"
     assert verdict(-LEAST) == "UNDECIDED"
@@ -117,7 +123,8 @@ FLAGGED = look_at(Screening(), samples(0.05, 100))
         (samples(0.05, 2.25, 10), False),
         (samples(1.01 * LEAST, 50), True),
         (samples(0.99 * LEAST, 50), False),
-        ([0.05], False),
+        ([0.05] * 5, True),
+        ([0.05] * 4, False),  # fewer than a look
         ([], False),
     ],
 )
@@ -186,9 +193,7 @@ def test_a_flag_is_confirmed_exactly_where_some_look_at_the_new_pairs_says_so(
 def test_looks_at_the_new_pairs_pass_identical_code_within_their_level(spread: float) -> None:
     rng, times = np.random.default_rng(9), 1500
     passed = sum(
-        confirmed(
-            confirm(FLAGGED, lambda n: list(spread * rng.normal(size=n)), THRESHOLDS), anything
-        )
+        confirmed(confirm(FLAGGED, lambda n: list(spread * rng.normal(size=n)), anything), anything)
         for anything in [Thresholds(0.0)] * times
     )
     assert passed <= (CONFIRMING_LEVEL + 0.011) * times  # two deviations of so many tosses
@@ -316,14 +321,27 @@ def play(rng: np.random.Generator, effect: float, spread: float) -> tuple[str, R
     return judge(one, THRESHOLDS, slower=slower, faster=found.p_faster <= level), one
 
 
-@pytest.mark.parametrize("spread", [0.0005, 0.002, 0.01, 0.03])
-def test_the_smallest_visible_effect_is_a_regression_nine_times_in_ten(spread: float) -> None:
-    like = np.resize([-1.0, 1.0], LOOKS[0]) / np.std(np.resize([-1.0, 1.0], LOOKS[0]), ddof=1)
-    one = read(list(spread * like), SPENDING[0])
+@pytest.mark.parametrize("look", range(len(LOOKS)))
+@pytest.mark.parametrize("spread", [0.0005, 0.003, 0.01, 0.03])
+def test_the_smallest_visible_effect_is_a_regression_nine_times_in_ten(
+    spread: float, look: int
+) -> None:
+    like = np.resize([-1.0, 1.0], LOOKS[look])
+    one = read(list(spread * like / np.std(like, ddof=1)), SPENDING[look])
     effect = expm1(smallest_visible(one, first_level(1), THRESHOLDS))
     rng = np.random.default_rng(8)
-    hits = sum(play(rng, effect, spread)[0] == "REGRESSED" for _ in range(400))
-    assert hits >= 0.9 * 400
+    hits = sum(play(rng, effect, spread)[0] == "REGRESSED" for _ in range(200))
+    assert hits >= 0.9 * 200
+
+
+def test_the_confirmation_limits_what_can_be_seen_where_screening_is_sure() -> None:
+    like = np.resize([-1.0, 1.0], 1000)
+    many = smallest_visible(read(list(0.2 * like), 1.0), LEVEL, THRESHOLDS)
+    alone = confirming_level()
+    from scipy.stats import t as student
+
+    needed = student.isf(alone, 9) + student.ppf(1 - 0.1 / 3, 9)
+    assert many == pytest.approx(0.2 * needed / 10**0.5, rel=0.01)
 
 
 def test_the_intervals_that_any_look_may_end_with_spend_the_level_together() -> None:

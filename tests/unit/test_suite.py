@@ -437,7 +437,9 @@ def test_messages_name_a_shipped_file_as_a_user_here_would(monkeypatch, tmp_path
 
 
 def test_layers_are_selected_by_glob_in_their_order():
-    suite = select_layers(load_suite("alexnet"), "conv[35]")
+    several = select_layers(load_suite("alexnet"), ["fc*", "conv1"])
+    assert [layer.name for layer in several.layers] == ["conv1", "fc6", "fc7", "fc8"]
+    suite = select_layers(load_suite("alexnet"), ["conv[35]"])
     assert [layer.name for layer in suite.layers] == ["conv3", "conv5"]
     assert suite.name == "alexnet"
 
@@ -452,7 +454,7 @@ def test_layers_are_selected_by_glob_in_their_order():
 )
 def test_a_glob_that_selects_nothing_is_refused(glob, hint):
     with pytest.raises(GemmbenchError) as caught:
-        select_layers(load_suite("alexnet"), glob)
+        select_layers(load_suite("alexnet"), [glob])
     assert str(caught.value) == f"suite 'alexnet': no layer matches {glob!r}. {hint}"
 
 

@@ -1,6 +1,7 @@
 """`gemmbench export`."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,9 +86,29 @@ def export(
             if run is None:
                 raise GemmbenchError(f"{store.name}: holds no run yet. Run 'gemmbench run SUITE'.")
             text = run_text(run, store.trials(run.number), format_, asked)
+    check_overwritten(output, text)
     with click.open_file(output, "w", encoding="utf-8") as file:
         file.write(text)
     return 0
+
+
+def check_overwritten(output: str, text: str) -> None:
+    """Raise GemmbenchError if `output` is there and does not begin as such an export does."""
+    if output == "-" or not Path(output).exists():
+        return
+    with Path(output).open("rb") as file:
+        held = file.read(200).decode(errors="replace")
+    if held.strip() and _beginning(held) != _beginning(text):
+        raise GemmbenchError(
+            f"--output: {output!r} exists and holds something else than such an export. Name "
+            "another file, or delete it."
+        )
+
+
+def _beginning(text: str) -> str:
+    """The bracket or the word that tells one kind of file from another."""
+    found = re.search(r"\w+|\S", text)
+    return found.group() if found else ""
 
 
 def newest(store: "Store", purpose: str) -> "Run | None":

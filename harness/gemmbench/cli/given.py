@@ -31,7 +31,7 @@ class Given:
     backends: tuple[str, ...] = ()
     algorithms: tuple[str, ...] = ()
     weights: str = "plain"
-    only: str | None = None
+    only: tuple[str, ...] = ()
     batch: int | None = None
     dtype: str | None = None
     threads: int | None = None
@@ -82,7 +82,7 @@ def what_is_asked(suites: tuple[str, ...], given: Given) -> Asked:
     from gemmbench.trial import RaceProtocol
 
     loaded = [load_suite(name, batch=given.batch, dtype=given.dtype) for name in suites]
-    if given.only is not None:
+    if given.only:
         loaded = [select_layers(suite, given.only) for suite in loaded]
     for suite in loaded:
         check_raced(suite)

@@ -23,7 +23,7 @@ from gemmbench.cli.raced import (
     threads_option,
     weights_option,
 )
-from gemmbench.cli.racing import typed
+from gemmbench.cli.racing import busy_machine, typed
 from gemmbench.cli.suite import SuiteName
 
 if TYPE_CHECKING:
@@ -74,10 +74,11 @@ def network(suite: str, given: Given, iterations: int, format_: "TableFormat") -
     """
     from gemmbench_results.report.network import network_json, network_rows
 
-    result = passed(what_is_asked((suite,), given), given, iterations)
+    asked, others = what_is_asked((suite,), given), busy_machine()
+    result = passed(asked, given, iterations)
     print_formatted(
         format_,
-        lambda style: titled(result, style),
+        lambda style: titled(result, style) + others,
         lambda: network_json(result),
         lambda: network_rows(result),
         quiet=given.quiet,

@@ -52,7 +52,10 @@ def weights_option(*, ranked: bool = False, default: str = "plain", both: bool =
 def only_option(purpose: str = "") -> Option:
     """`--only`. `purpose` completes 'Layers …'."""
     return click.option(
-        "--only", metavar="GLOB", help=f"Layers{purpose}, such as 'conv*'. [default: all]"
+        "--only",
+        metavar="GLOB",
+        multiple=True,
+        help=f"Layers{purpose}, such as 'conv*'. Repeatable. [default: all]",
     )
 
 

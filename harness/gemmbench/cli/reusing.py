@@ -22,7 +22,8 @@ def check_reuse(by: str, sweeps: tuple[str, ...], tune: str, batch_lowering: str
     """Raise GemmbenchError for what `--reuse` cannot take from an earlier race."""
     if sweeps or by in SETTINGS:
         raise GemmbenchError(
-            "--reuse: goes with --by algorithm, backend or contender. Leave it out to measure."
+            "--reuse: goes with --by algorithm, backend or contender, and without --sweep. "
+            "Leave it out to measure."
         )
     if tune not in ("stored", "never"):
         raise GemmbenchError(

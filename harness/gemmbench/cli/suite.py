@@ -69,7 +69,9 @@ def list_suites(as_json: bool, format_: "TableFormat") -> None:
 
 @suite.command("show")
 @click.argument("name", metavar="SUITE", type=SuiteName())
-@click.option("--only", metavar="GLOB", help="Show only the layers whose names match.")
+@click.option(
+    "--only", metavar="GLOB", multiple=True, help="Show only the layers whose names match."
+)
 @click.option(
     "--batch",
     type=click.IntRange(min=1),
@@ -103,7 +105,7 @@ def show(
 
     found = load_suite(name, batch=batch, dtype=dtype)
     shapes = found.network().shapes if found.nodes else {}
-    if only is not None:
+    if only:
         found = select_layers(found, only)
     layers = [_layer_data(layer) for layer in found.layers]
     cheap = [_cheap_data(node, shapes) for node in found.nodes if node.cheap]
