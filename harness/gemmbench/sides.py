@@ -92,7 +92,8 @@ def two_backends(base: str, head: str) -> Sides:
     """Two specs, side by side. Raises GemmbenchError for one that is not there."""
     for spec in (base, head):
         locate_backend(spec)
-    return Sides((Duo(Side(base, base, base), Side(head, head, head)),))
+    duo = Duo(Side(base, base, base), Side(head, head, head))
+    return Sides((duo,), (f"base is {base}, head is {head}",))
 
 
 def itself(spec: str) -> Duo:
@@ -182,8 +183,8 @@ def probe(python: str, modules: Sequence[str]) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         raise GemmbenchError(
-            f"--base-python: {python}: is not a Python that can be run. Name an interpreter, such "
-            "as other-venv/bin/python."
+            f"--base-python: {python} is not a Python that can be run. Give the path of an "
+            "interpreter, such as other-venv/bin/python; PATH is not searched."
         ) from error
     return found
 
@@ -250,7 +251,8 @@ def _place_in(root: Path, spec: str) -> Path | None:
             return None
     raise GemmbenchError(
         f"--base-rev: backend {spec!r} is not in the git repository {root}, so it would be the "
-        "same on both sides. Run this where its code is, or use --base-python."
+        "same on both sides. Run this where its code is, installed with 'pip install -e' if it is "
+        "imported by name, or use --base-python."
     )
 
 

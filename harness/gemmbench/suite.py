@@ -101,7 +101,9 @@ def load_suite(
         raise GemmbenchError(f"{shown}: {_first_of(error, data)}") from error
     except _PlacedError as error:
         raise GemmbenchError(f"{shown}: {_where(error.place, data)}{error.message}") from error
-    named = (model.suite, model.description, model.source)
+    # What a suite says of its batch is of its own.
+    here = f"; here batch {batch}" if batch is not None and model.description else ""
+    named = (model.suite, model.description + here, model.source)
     listed = nodes if any(node.cheap for node in nodes) else ()
     return Suite(*named, layers, shown, model.max_error, listed)
 

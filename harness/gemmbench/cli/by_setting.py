@@ -6,7 +6,7 @@ from gemmbench.cli.comparing import document, suite_head
 from gemmbench.cli.formats import print_formatted
 from gemmbench.cli.given import check_cold, cold_bytes
 from gemmbench.cli.plan import print_plan
-from gemmbench.cli.racing import busy_machine, ended, typed
+from gemmbench.cli.racing import busy_machine, ended, overrun, typed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +42,9 @@ def by_setting(
         print_formatted(
             format_,
             lambda style: (
-                "\n\n".join([head, ratios_text(ratios, by, asked.machine, style), where]) + others
+                "\n\n".join([head, ratios_text(ratios, by, asked.machine, style), where])
+                + overrun(asked.suites, options, outcome)
+                + others
             ),
             lambda: data,
             lambda: rows,

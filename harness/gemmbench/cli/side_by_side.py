@@ -8,7 +8,7 @@ import click
 from gemmbench.cli.comparing import document, suite_head
 from gemmbench.cli.formats import print_formatted
 from gemmbench.cli.plan import print_plan
-from gemmbench.cli.racing import busy_machine, ended, race
+from gemmbench.cli.racing import busy_machine, ended, overrun, race
 from gemmbench.cli.reusing import Taken, stored
 
 if TYPE_CHECKING:
@@ -69,10 +69,11 @@ def side_by_side(
         left = without(suite, taken)
         outcome = race([left], asked, options, store, quiet=given.quiet) if left.layers else None
         found = Compared(suite, by, taken, outcome)
+        late = overrun([left], options, outcome) if outcome else ""
         data = json_of(store, asked, found)
         print_formatted(
             format_,
-            lambda style: text_of(found, store.name, style) + others,
+            lambda style: text_of(found, store.name, style) + late + others,
             lambda: data,
             lambda: [
                 {"layer": layer["layer"], **row}
