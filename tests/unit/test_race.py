@@ -132,11 +132,11 @@ def test_a_close_win_is_confirmed_in_more_processes(
     assert trials[0].measurement.processes() == list(range(processes))
 
 
-@pytest.mark.parametrize(("seconds", "blocks"), [(0.05, 2), (0.3, 1)])
-def test_a_plainly_slow_contender_leaves_after_one_long_block_or_two_short_ones(
+@pytest.mark.parametrize(("seconds", "blocks"), [(0.05, 2), (0.3, 1), (0.026, 4)])
+def test_a_plainly_slow_contender_leaves_after_a_long_block_or_several_that_add_up(
     tmp_path: Path, seconds: float, blocks: int
 ) -> None:
-    stage = Stage({"A": 0.01, "Slow": seconds})
+    stage = Stage({"A": seconds / 5, "Slow": seconds})
     trials = race(tmp_path, stage, [contender("A"), contender("Slow")])
     assert len(trials[1].measurement.samples) == blocks
     assert trials[1].state is TrialState.COMPLETE

@@ -15,7 +15,9 @@ from gemmbench.trial import TrialState
 
 SLOW_FACTOR = 4.0  # a contender this many times slower than the best leaves early:
 LONG_BLOCK = 0.25  # seconds; after one block if it is long, since no interruption lasts that long,
-SECOND_ROUND = 1  # else after a second one, since a short block may have been interrupted
+SECOND_ROUND = 1  # else after a second one, since a short block may have been interrupted,
+SURE_SECONDS = 0.1  # and once all add up to this: threads of a new process may share a core for
+# some ticks of the scheduler, and then even calls of a millisecond take several
 MIN_ROUNDS = 6  # fewer blocks of one process have no 95 % interval of their median
 MAX_ROUNDS = 40
 PRECISION = 0.01  # half-width of the in-process interval at which more rounds teach nothing
@@ -91,7 +93,9 @@ def drop_slow(heat: Heat, round_: int) -> None:
             ),
             default=inf,
         )
-        sure = round_ >= SECOND_ROUND or entrant.samples[-1].seconds >= LONG_BLOCK
+        own = [s.seconds for s in entrant.samples if s.process == heat.process]
+        often = round_ >= SECOND_ROUND and sum(own) >= SURE_SECONDS
+        sure = often or own[-1] >= LONG_BLOCK
         entrant.left = sure and seconds > SLOW_FACTOR * best
 
 
