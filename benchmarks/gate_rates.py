@@ -172,6 +172,26 @@ def drawn(values, rng):
     return lambda n: list(rng.choice(values, n))
 
 
+def row(arm, values, a_pair, thresholds, rng):
+    """What the gate says of one arm. `a_pair`: seconds measured in a pair."""
+    limit = 10.0 if arm[1] == "More2" else 5.0
+    truth = 0.0 if arm[1] == "Base" else float(np.mean(values))
+    drawable = np.concatenate([values, -values]) if arm[1] == "Base" else values
+    plays = [play(drawn(drawable, rng), 1, thresholds)[1:] for _ in range(PLAYS)]
+    regressed = [(v == "REGRESSED", r.pairs * a_pair) for v, r in plays]
+    ordered = in_order(values, thresholds)
+    return (
+        f"| {arm[0]}, {arm[1]} | {len(values)} | {100 * expm1(np.mean(values)):+.2f} % "
+        f"| {100 * np.std(values, ddof=1):.2f} % "
+        f"| {100 * np.mean([hit for hit, _ in regressed]):.2f} % "
+        f"| {100 * np.mean([hit and s <= limit for hit, s in regressed]):.2f} % in {limit:g} s "
+        f"| {100 * np.mean([r.low <= truth <= r.high for _, r in plays]):.1f} % "
+        f"| {np.median([s for _, s in regressed]):.1f} "
+        f"| {sum(v == 'REGRESSED' for v, _ in ordered)} of {len(ordered)} "
+        f"| {sum(r.low <= truth <= r.high for _, r in ordered)} |"
+    )
+
+
 def table(pool, machine, loaded):
     thresholds, rng = Thresholds(), np.random.default_rng(0)
     arms = {}
@@ -191,22 +211,7 @@ def table(pool, machine, loaded):
         a_pair = float(np.mean([seconds for _, seconds in found]))
         if arm[1].startswith("Shifted") or len(values) < 5:
             continue
-        limit = 10.0 if arm[1] == "More2" else 5.0
-        truth = 0.0 if arm[1] == "Base" else float(np.mean(values))
-        drawable = np.concatenate([values, -values]) if arm[1] == "Base" else values
-        plays = [play(drawn(drawable, rng), 1, thresholds)[1:] for _ in range(PLAYS)]
-        regressed = [(v == "REGRESSED", r.pairs * a_pair) for v, r in plays]
-        ordered = in_order(values, thresholds)
-        print(
-            f"| {arm[0]}, {arm[1]} | {len(values)} | {100 * expm1(np.mean(values)):+.2f} % "
-            f"| {100 * np.std(values, ddof=1):.2f} % "
-            f"| {100 * np.mean([hit for hit, _ in regressed]):.2f} % "
-            f"| {100 * np.mean([hit and s <= limit for hit, s in regressed]):.2f} % in {limit:g} s "
-            f"| {100 * np.mean([r.low <= truth <= r.high for _, r in plays]):.1f} % "
-            f"| {np.median([s for _, s in regressed]):.1f} "
-            f"| {sum(v == 'REGRESSED' for v, _ in ordered)} of {len(ordered)} "
-            f"| {sum(r.low <= truth <= r.high for _, r in ordered)} |"
-        )
+        print(row(arm, values, a_pair, thresholds, rng))
     identical = {
         arm: [s * v for v, _ in found for s in (1, -1)]
         for arm, found in arms.items()
@@ -219,6 +224,11 @@ def table(pool, machine, loaded):
                 f"\nSuites of {SUITE_LAYERS} identical {arm[0]} layers with any false alarm, "
                 f"resampled: {100 * np.mean(alarms):.2f} %."
             )
+    print_offsets(arms)
+
+
+def print_offsets(arms):
+    """What the same kernel reads where its process allocates elsewhere."""
     shifted = {arm[1]: found for arm, found in arms.items() if arm[1].startswith("Shifted")}
     if shifted:
         reads = [

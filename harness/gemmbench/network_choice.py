@@ -13,18 +13,17 @@ from gemmbench.champion import champion, seconds_of
 from gemmbench.errors import GemmbenchError
 from gemmbench.machine import Machine
 from gemmbench.network_graph import Network
-from gemmbench.offers import NoOfferError, describe
+from gemmbench.offers import NoOfferError, Offers, describe
 from gemmbench.problem import Problem
 from gemmbench.race import Limits
 from gemmbench.run import run_suites
 from gemmbench.run_options import RunOptions
-from gemmbench.run_outcome import Outcome, Watcher, exit_code
+from gemmbench.run_outcome import Outcome, Watcher, exit_code, overrun_sentence
 from gemmbench.software import Software
 from gemmbench.suite import Suite
 from gemmbench.trial import Contender, Environment, RaceProtocol, Recorder, Trial, TrialState
 
 RACE_SECONDS = 4.0  # a layer that no stored race decides; preparing and verifying may take more
-OVERRUN = 1.2  # times the budget: then it is said
 RACE_PROCESSES = 1  # who runs a layer has to be near the best, not proven to be the best
 
 
@@ -113,25 +112,16 @@ def choose(
     missing = [p for p in dict.fromkeys(problems) if not _take(choice, arena, p, stored=True)]
     _check_computed(suite, missing, arena)
     if missing:
-        options = replace(options, backends=tuple(hashes))
-        layers = [next(la for la in suite.layers if la.problem == p) for p in missing]
+        layers = tuple(next(la for la in suite.layers if la.problem == p) for p in missing)
         budget = options.budget or RACE_SECONDS * len(layers)
         choice.races = run_suites(
-            [replace(suite, layers=tuple(layers), nodes=())],
-            replace(options, budget=budget),
+            [replace(suite, layers=layers, nodes=())],
+            replace(options, backends=tuple(hashes), budget=budget),
             replace(protocol, processes=RACE_PROCESSES),
-            machine,
-            results,
-            watcher,
-            command,
-            software,
-        )
+            machine, results, watcher, command, software,
+        )  # fmt: skip
         choice.exit_code = exit_code(choice.races)
-        if choice.races.seconds > OVERRUN * budget:
-            choice.notes.append(
-                f"the races took {choice.races.seconds:.0f} s instead of {budget:.0f}: preparing, "
-                "verifying and timing everything once takes that long"
-            )
+        choice.notes += filter(None, [overrun_sentence(choice.races, budget)])
         if choice.races.interrupted:
             raise KeyboardInterrupt
     for layer in suite.layers:
@@ -147,19 +137,16 @@ def choose(
 
 def _check_computed(suite: Suite, missing: Sequence[Problem], arena: Arena) -> None:
     """Raise GemmbenchError, before anything is raced, where nobody computes a kind of problem."""
-    options, limits = arena.options, Limits(0, arena.options.timeout, arena.options.memory_bytes)
+    offers = Offers(arena.options, arena.protocol, arena.machine)
+    limits = Limits(0, arena.options.timeout, arena.options.memory_bytes)
     for problem in {problem.kind: problem for problem in reversed(missing)}.values():
         reasons = []
         for spec in arena.hashes:
             try:
-                reply = describe(spec, problem, arena.protocol.threads, arena.machine, limits)
+                offers.of(spec, problem, limits)
             except NoOfferError as error:
-                reply = {"unsupported": str(error), "offers": ()}
-            offers = (o for o in reply["offers"] if options.wants(o["algorithm"], o["weights"]))
-            if reply["unsupported"] is None and any(True for _ in offers):
-                break
-            reasons.append(reply["unsupported"] or f"{spec} has no such algorithm and weights")
-        else:
+                reasons.append(str(error))
+        if len(reasons) == len(arena.hashes):
             layer = next(layer for layer in suite.layers if layer.problem == problem)
             raise GemmbenchError(
                 f"{suite.origin}: layer {layer.name!r}: none of {', '.join(arena.hashes)} computes "

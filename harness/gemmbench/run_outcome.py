@@ -5,6 +5,8 @@ from typing import Protocol
 
 from gemmbench.trial import Trial, TrialState
 
+OVERRUN = 1.2  # times the budget, from which on the user is told
+
 
 @dataclass(slots=True)
 class Outcome:
@@ -37,3 +39,13 @@ def exit_code(outcome: Outcome) -> int:
     if TrialState.WRONG in states:
         return 5
     return 6 if TrialState.FAILED in states else 0
+
+
+def overrun_sentence(outcome: Outcome, budget: float) -> str:
+    """What to say where one round of everything took longer than `budget` seconds; else ''."""
+    if outcome.interrupted or outcome.seconds < OVERRUN * budget:
+        return ""
+    return (
+        f"The budget of {budget:.0f} s was too short: preparing, verifying and timing everything "
+        f"once took {outcome.seconds:.0f} s."
+    )

@@ -93,13 +93,17 @@ def make_grid(base: Conv2d, axes: Sequence[Axis]) -> Grid:
 
 
 def coarse(grid: Grid) -> list[Point]:
-    """The first and last and every second value of each axis; all values where there are two."""
+    """The first and last and every second value of each axis; all values where there are two.
+
+    All points there are, where none of these is one.
+    """
     kept = [{*axis.values[::2], axis.values[-1]} for axis in grid.axes]
-    return [
+    found = [
         point
         for point in grid.problems
         if all(value in own for value, own in zip(point, kept, strict=True))
     ]
+    return found or list(grid.problems)
 
 
 def refine(

@@ -148,14 +148,18 @@ class Function:
     def store_lanes(self, value: str, pointer: str, count: str, mask: str) -> None:
         """Write the first `count` (i64) lanes, those of `mask`, no others.
 
-        All lanes may only be meant where `vector.masks`: else that many is no bit of the count.
+        All lanes may only be meant where `vector.masks`.
+        """
+        if self.vector.masks:
+            self.store(value, pointer, mask)
+        else:
+            self.store_parts(value, pointer, count)
 
-        Without masks: half a register, a quarter, and so on, by the bits of the count.
+    def store_parts(self, value: str, pointer: str, count: str) -> None:
+        """Write the first `count` (i64) lanes, fewer than all: half a register, a quarter, and so
+        on, by the bits of the count.
         """
         v, size = self.vector, self.vector.lanes
-        if v.masks:
-            self.store(value, pointer, mask)
-            return
         state: Values = {"value": (v.type, value), "at": ("ptr", pointer)}
         while size := size // 2:
 

@@ -246,7 +246,7 @@ def _store_edges(f: Function, kernel: MicroKernel, scratch: str, c: str) -> None
     """
 
     def row(at: Values) -> Values:
-        f.store_lanes(f.load(at["edge"][1]), at["c"][1], "%tail", "")
+        f.store_parts(f.load(at["edge"][1]), at["c"][1], "%tail")
         edge = ("ptr", f.at(at["edge"][1], kernel.vector.nbytes))
         return {"edge": edge, "c": ("ptr", f.at(at["c"][1], "%ldc"))}
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from gemmbench_results.report.render import TableFormat, TextFormat
     from gemmbench_results.store import Store
 
-OVERRUN = 1.2  # times the budget, from which on the user is told
-
 
 def typed() -> str:
     """The command line, as it is kept with the run."""
@@ -98,16 +96,12 @@ def verdicts_by_layer(trials: "list[Trial]") -> "dict[str, tuple[Verdict, ...]]"
 
 
 def overrun(suites: "list[Suite]", options: "RunOptions", outcome: "Outcome") -> str:
-    """A sentence where one round of everything took longer than the budget; else ''."""
+    """A paragraph where one round of everything took longer than the budget; else ''."""
     from gemmbench.run_options import budget_seconds
+    from gemmbench.run_outcome import overrun_sentence
 
-    budget = budget_seconds(suites, options)
-    if outcome.interrupted or outcome.seconds < OVERRUN * budget:
-        return ""
-    return (
-        f"\n\nThe budget of {budget:.0f} s was too short: preparing, verifying and timing "
-        f"everything once took {outcome.seconds:.0f} s."
-    )
+    said = overrun_sentence(outcome, budget_seconds(suites, options))
+    return f"\n\n{said}" if said else ""
 
 
 def busy_machine(root: Path = Path("/")) -> str:

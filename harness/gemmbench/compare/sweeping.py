@@ -80,8 +80,6 @@ def run_sweep(
     try:
         watcher.step("asking what can be raced at each point")
         ways = ways_of(grid, options, protocol)
-        if not todo:  # no coarse point is a convolution, or fits
-            todo, swept.inferred = refine(grid, {}, ways)
         while todo and time.monotonic() - started < seconds:
             point = todo.pop(0)
             watcher.layer(suite.name, layers[point].name, len(swept.trials), len(grid.problems))
