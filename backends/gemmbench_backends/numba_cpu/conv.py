@@ -6,6 +6,7 @@ of an output row lie side by side; a table of tap offsets and one of pieces of r
 any part of the column matrix comes from.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,9 +26,11 @@ from gemmbench_backends.numba_cpu.product import (
     Plan,
     Runner,
     Shape,
+    has_lone_column,
     new_plan,
     split,
     tiled_plan,
+    whole_vectors,
 )
 from gemmbench_backends.numba_cpu.threads import runner
 
@@ -111,7 +114,7 @@ def prepare_conv(problem: Conv2d, config: Config, operands: Operands, vector: Ve
     b = Matrix(images.b, 0, images.b_step)
     product = _product(shape, cut, operands, vector, b, IMAGE)
     product.set(slots=images.slots, offsets=_offsets(product, problem, layout, vector))
-    tiles = split(-(-shape.n // vector.lanes), cut.nv, cut.grid[2])
+    tiles = split(whole_vectors(shape.n, vector.lanes), cut.nv, cut.grid[2])
     _set_pieces(product, problem, layout, vector, _tile_columns(tiles, shape.n, vector))
     steps = (*images.steps, (product, runner(driver.multiply, product.address,
                                              cut.threads())))  # fmt: skip
@@ -247,10 +250,11 @@ def _offsets(plan: Plan, problem: Conv2d, layout: Layout, vector: Vector) -> int
 
 
 def _tile_columns(tiles: tuple[int, int, int], n: int, vector: Vector) -> list[tuple[int, int]]:
-    """The range of columns of each tile of an even split."""
+    """The range of columns of each tile of an even split, and then of the lone column, if any."""
     size, larger, count = tiles
     edges = [(j * size + min(j, larger)) * vector.lanes for j in range(count)]
-    return list(zip(edges, [*edges[1:], n], strict=True))
+    lone = [n - 1] if has_lone_column(n, vector.lanes) else []
+    return list(itertools.pairwise([*edges, *lone, n]))
 
 
 def _set_pieces(

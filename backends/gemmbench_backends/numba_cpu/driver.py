@@ -90,8 +90,14 @@ def _vector(p: Any, j: int) -> int:
 
 @_compiled
 def _kind(p: Any, j: int) -> int:
-    """Which kernels tile column `j` takes: 0 wide, 1 narrow, 2 the last one, which has a tail."""
-    return 0 if j < p.extra_vectors else (2 if j == p.column_tiles - 1 else 1)
+    """Which kernels tile column `j` takes: 0 wide, 1 narrow."""
+    return 0 if j < p.extra_vectors else 1
+
+
+@_compiled
+def _is_edge(p: Any, j: int) -> bool:
+    """Whether tile column `j` has lanes that do not exist: B is packed, C goes by a scratch."""
+    return j == p.column_tiles - 1 and p.tail < p.lanes
 
 
 @_compiled
@@ -122,11 +128,9 @@ def _pack_b(p: Any, b: int, j: int, k0: int, kb: int, panel: int) -> None:
     first, last = _vector(p, j), _vector(p, j + 1)
     width = (last - first) * vector
     if p.b_source == BY_ROWS:
-        kind = _kind(p, j)
         source = b + k0 * p.ldb + first * vector
-        tail = p.tail if kind == 2 else p.lanes
-        _call(p.kernels[1, 0, kind],
-              (kb, 0, 0, source, p.ldb, 0, 0, panel, tail, p.scale, 0, 0, 1, 0, 0, 0))  # fmt: skip
+        kernel = p.pack_edge if _is_edge(p, j) else p.kernels[1, 0, _kind(p, j)]
+        _call(kernel, (kb, 0, 0, source, p.ldb, 0, 0, panel, p.tail, p.scale, 0, 0, 1, 0, 0, 0))
     elif p.b_source == BY_COLUMNS:
         for v in range(first, last):
             rows = min(p.lanes, p.n - v * p.lanes)
@@ -137,6 +141,40 @@ def _pack_b(p: Any, b: int, j: int, k0: int, kb: int, panel: int) -> None:
         begin, end = _peek(p.first_pieces + 8 * j), _peek(p.first_pieces + 8 * j + 8)
         pieces = p.pieces + begin * _PIECE_BYTES
         _call(p.gather_spills, (kb, b, p.offsets + 8 * k0, pieces, end - begin, panel, width))
+
+
+@_compiled
+def _lone_column(p: Any, b: int, k0: int, kb: int, scratch: int) -> int:
+    """Where rows k0 … k0+kb-1 of B's lone column are, one after the other: copied, if need be."""
+    if p.pack_b == READY:
+        return b + p.k * _vector(p, p.column_tiles) * p.lanes * p.itemsize + k0 * p.itemsize
+    to = scratch + p.lone_at
+    _copy_lone(p, b, k0, kb, to)
+    return to
+
+
+@_compiled
+def _copy_lone(p: Any, b: int, k0: int, kb: int, to: int) -> None:
+    """Rows k0 … k0+kb-1 of B's lone column; what a gathered row spills is then overwritten."""
+    if p.b_source == BY_ROWS:
+        source = b + k0 * p.ldb + (p.n - 1) * p.itemsize
+        _call(p.pad, (to, 0, source, p.ldb, kb, 0))
+    elif p.b_source == BY_COLUMNS:
+        source = b + (p.n - 1) * p.ldb + k0 * p.itemsize
+        _call(p.pad, (to, 0, source, p.itemsize, kb, 0))
+    else:
+        pieces = p.pieces + _peek(p.first_pieces + 8 * p.column_tiles) * _PIECE_BYTES
+        _call(p.gather_spills, (kb, b, p.offsets + 8 * k0, pieces, 1, to, p.itemsize))
+
+
+@_compiled
+def _lone(p: Any, a: int, column: int, c: int, i: int, k0: int, kb: int) -> None:
+    """The lone column of C's tile row `i`, by dot products with rows of A, in place."""
+    row, rows = _row(p, i), _row(p, i + 1) - _row(p, i)
+    scale = p.scale if k0 == 0 else p.scale + 2 * p.itemsize
+    to = c + row * p.ldc + (p.n - 1) * p.itemsize
+    source = a + row * p.lda + k0 * p.itemsize
+    _call(p.column, (rows, kb, source, p.lda, column, to, p.ldc, scale))
 
 
 @_compiled
@@ -160,13 +198,16 @@ def _ahead(
 @_compiled
 def _tiles(
     p: Any, a: int, b: int, c: int, i: int, j: int, tiles: int, i0: int, jc: int, k0: int, kb: int,
-    fuses: bool, ahead: int, step: int, buffer_a: int, buffer_b: int,
+    fuses: bool, ahead: int, step: int, buffer_a: int, buffer_b: int, scratch: int,
 ) -> None:  # fmt: skip
-    """Equal tiles from (i, j) on, in one call: down the rows, or along the columns."""
+    """Equal tiles from (i, j) on, in one call: down the rows, or along the columns.
+
+    One tile, where it is an edge.
+    """
     vector = p.lanes * p.itemsize
     row, v = _row(p, i), _vector(p, j)
     height, width = _row(p, i + 1) - row, _vector(p, j + 1) - v
-    kind = _kind(p, j)
+    edge = _is_edge(p, j)
     if p.pack_a == IN_PLACE:
         a_row, lda, tile = p.lda, p.lda, a + row * p.lda + k0 * p.itemsize
     else:
@@ -174,87 +215,105 @@ def _tiles(
         tile = buffer_a + (row - _row(p, i0)) * a_row
     source, ldb, b_vector = b + k0 * p.ldb + v * vector, p.ldb, vector
     panel = buffer_b + p.keeps_panels * (v - _vector(p, jc)) * vector * kb
-    if p.pack_b != IN_PLACE and not fuses:
+    if (p.pack_b != IN_PLACE or edge) and not fuses:
         source, ldb, b_vector = panel, width * vector, kb * vector
         if p.pack_b == READY:
             source = b + (k0 * _vector(p, p.column_tiles) + v * kb) * vector
     a_step, b_step, c_step = 0, width * b_vector, width * vector
     if p.order == PANELS_FIRST:
         a_step, b_step, c_step = height * a_row, 0, height * p.ldc
-    _call(
-        p.kernels[1 if fuses else 0, 0 if i < p.extra_rows else 1, kind],
-        (kb, tile, lda, source, ldb, c + row * p.ldc + v * vector, p.ldc, panel,
-         p.tail if kind == 2 else p.lanes, p.scale if k0 == 0 else p.scale + 2 * p.itemsize,
-         ahead, step, tiles, a_step, b_step, c_step),
-    )  # fmt: skip
+    to, ldc = c + row * p.ldc + v * vector, p.ldc
+    scale = p.scale if k0 == 0 else p.scale + 2 * p.itemsize
+    kernel = p.kernels[1 if fuses else 0, 0 if i < p.extra_rows else 1, _kind(p, j)]
+    if edge:
+        _call(kernel, (kb, tile, lda, source, ldb, scratch, width * vector, panel, p.lanes,
+                       p.scale + 4 * p.itemsize, ahead, step, 1, 0, 0, 0))  # fmt: skip
+        _call(p.edge, (height, width - 1, p.tail, scratch, width * vector, to, ldc, scale))
+    else:
+        _call(kernel, (kb, tile, lda, source, ldb, to, ldc, panel, p.lanes, scale,
+                       ahead, step, tiles, a_step, b_step, c_step))  # fmt: skip
 
 
 @_compiled
 def _panels_first(
     p: Any, a: int, b: int, c: int, i0: int, i1: int, jc: int, j0: int, j1: int,
-    k0: int, kb: int, first: bool, buffer_a: int, buffer_b: int,
+    k0: int, kb: int, first: bool, buffer_a: int, buffer_b: int, scratch: int, column: int,
 ) -> None:  # fmt: skip
     """Every tile of a block, all rows of a panel of B before the next panel."""
     for j in range(j0, j1):
-        if first and p.pack_b == PACK:
+        edge, lone = _is_edge(p, j), column != 0 and j == j1 - 1
+        if first and (p.pack_b == PACK or (edge and p.pack_b != READY)):
             panel = buffer_b + p.keeps_panels * (_vector(p, j) - _vector(p, jc)) * _panel(p, kb)
             _pack_b(p, b, j, k0, kb, panel)
+        asks = max(i0, i1 - p.ahead_tiles) if first else i1
         i = i0
         while i < i1:
             stop = min(i1, p.extra_rows) if i < p.extra_rows else i1
-            fuses = first and i == i0 and p.pack_b == FUSE
             ahead, step = c + _row(p, i) * p.ldc + _vector(p, j) * p.lanes * p.itemsize, 0
-            if first and i - i0 < p.ahead_tiles:
-                stop = min(stop, i + p.unroll - (i - i0) % p.unroll)
-                ahead, step = _ahead(p, b, i - i0, j, j0, j1, k0, kb)
-            if fuses:
+            if i < asks:
+                stop = min(stop, asks)
+            else:
+                stop = min(stop, i + p.unroll - (i - asks) % p.unroll)
+                ahead, step = _ahead(p, b, i - asks, j, j0, j1, k0, kb)
+            fuses = first and i == i0 and p.pack_b == FUSE and not edge
+            if fuses or edge or lone:
                 stop = i + 1
             _tiles(p, a, b, c, i, j, stop - i, i0, jc, k0, kb, fuses, ahead, step,
-                   buffer_a, buffer_b)  # fmt: skip
+                   buffer_a, buffer_b, scratch)  # fmt: skip
+            if lone:
+                _lone(p, a, column, c, i, k0, kb)
             i = stop
 
 
 @_compiled
 def _rows_first(
     p: Any, a: int, b: int, c: int, i0: int, i1: int, jc: int, j0: int, j1: int,
-    k0: int, kb: int, first: bool, buffer_a: int, buffer_b: int,
+    k0: int, kb: int, first: bool, buffer_a: int, buffer_b: int, scratch: int, column: int,
 ) -> None:  # fmt: skip
     """Every tile of a block, all panels of B for a row of tiles before the next row."""
     for i in range(i0, i1):
-        packs = first and i == i0 and (p.pack_b == PACK or p.pack_b == FUSE)
-        fuses = packs and p.pack_b == FUSE
+        packs = first and i == i0 and p.pack_b != READY
         j = j0
         while j < j1:
-            stop = min(j1, p.extra_vectors) if j < p.extra_vectors else min(j1, p.column_tiles - 1)
-            if packs or stop <= j:
+            edge = _is_edge(p, j)
+            fuses = packs and p.pack_b == FUSE and not edge
+            stop = min(j1, p.extra_vectors) if j < p.extra_vectors else j1
+            if stop == j1 and _is_edge(p, j1 - 1):
+                stop -= 1
+            if edge or (packs and p.pack_b != IN_PLACE):
                 stop = j + 1
-            if packs and not fuses:
-                panel = buffer_b + (_vector(p, j) - _vector(p, jc)) * _panel(p, kb)
-                _pack_b(p, b, j, k0, kb, panel)
-            _tiles(p, a, b, c, i, j, stop - j, i0, jc, k0, kb, fuses, c, 0, buffer_a, buffer_b)
+            if packs and (p.pack_b == PACK or edge):
+                first_vector = p.keeps_panels * (_vector(p, j) - _vector(p, jc))
+                _pack_b(p, b, j, k0, kb, buffer_b + first_vector * _panel(p, kb))
+            _tiles(p, a, b, c, i, j, stop - j, i0, jc, k0, kb, fuses, c, 0,
+                   buffer_a, buffer_b, scratch)  # fmt: skip
             j = stop
+        if column != 0:
+            _lone(p, a, column, c, i, k0, kb)
 
 
 @_compiled
 def _product(
     p: Any, a: int, b: int, c: int, i0: int, i1: int, j0: int, j1: int,
-    buffer_a: int, buffer_b: int,
+    buffer_a: int, buffer_b: int, scratch: int,
 ) -> None:  # fmt: skip
     """The three outer loops over one rectangle of tiles: nc, kc, mc."""
     mc, nc = _even(i1 - i0, p.mc), _even(j1 - j0, p.nc)
     for jc in range(j0, j1, nc):
         for k0 in range(0, p.k, p.kc):
-            kb = min(p.kc, p.k - k0)
+            kb, column = min(p.kc, p.k - k0), 0
+            if p.lone and j1 == p.column_tiles and jc + nc >= j1:
+                column = _lone_column(p, b, k0, kb, scratch)
             for ic in range(i0, i1, mc):
                 stop = min(i1, ic + mc)
                 if p.pack_a == PACK:
                     _pack_a(p, a + k0 * p.itemsize, ic, stop, kb, buffer_a)
                 if p.order == PANELS_FIRST:
                     _panels_first(p, a, b, c, ic, stop, jc, jc, min(j1, jc + nc), k0, kb, ic == i0,
-                                  buffer_a, buffer_b)  # fmt: skip
+                                  buffer_a, buffer_b, scratch, column)  # fmt: skip
                 else:
                     _rows_first(p, a, b, c, ic, stop, jc, jc, min(j1, jc + nc), k0, kb, ic == i0,
-                                buffer_a, buffer_b)  # fmt: skip
+                                buffer_a, buffer_b, scratch, column)  # fmt: skip
 
 
 @_compiled
@@ -279,6 +338,7 @@ def multiply(plan: Any, thread: int) -> None:
                 p, p.a + item % p.groups * p.a_step, p.b + item % p.slots * p.b_step,
                 p.c + item * p.c_step, i0, i1, j0, j1,
                 p.buffer_a + thread * p.buffer_a_step, p.buffer_b + thread * p.buffer_b_step,
+                p.scratch + thread * p.scratch_step,
             )  # fmt: skip
 
 
@@ -404,3 +464,5 @@ def pack_weights(plan: Any, _thread: int) -> None:
         block = p.buffer_b + k0 * _vector(p, p.column_tiles) * vector
         for j in range(p.column_tiles):
             _pack_b(p, p.b, j, k0, kb, block + _vector(p, j) * kb * vector)
+    if p.lone:
+        _copy_lone(p, p.b, 0, p.k, p.buffer_b + p.k * _vector(p, p.column_tiles) * vector)

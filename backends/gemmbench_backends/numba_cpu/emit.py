@@ -102,10 +102,6 @@ class Function:
         """Append an instruction without a result."""
         self._lines.append(f"  {statement}")
 
-    def scratch(self, vectors: int) -> str:
-        """Memory for that many vectors until the function returns; ask before any loop."""
-        return self.new(f"alloca [{vectors} x {self.vector.type}], align {self.vector.nbytes}")
-
     def at(self, pointer: str, nbytes: int | str) -> str:
         """`pointer` moved by a number of bytes."""
         return (

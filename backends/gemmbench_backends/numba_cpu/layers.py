@@ -104,7 +104,7 @@ def _prepared_linear(problem: Linear, config: Config, operands: Operands, vector
     cut, shape = blocking(config), Shape(problem.batch, problem.in_features, problem.out_features)
     x, w, out = (matrix(operands[name]) for name in ("x", "w", "out"))
     plan = tiled_plan(shape, vector, cut, x, w, out, BY_COLUMNS)
-    vectors = -(-shape.n // vector.lanes)
+    vectors = -(-shape.n // vector.lanes)  # of which a lone column takes less
     panels = plan.workspace(vectors * vector.nbytes * shape.k)
     plan.set(buffer_b=panels)
     runner(driver.pack_weights, plan.address, 1)()

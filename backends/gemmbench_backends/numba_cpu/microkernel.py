@@ -10,13 +10,14 @@
       │ a1 │         │  …     │  …     │  …     │   one register for all of k:
       │ …  │         │        │        │        │   c[i][j] += a[i] · b[j]
       └────┘         └────────┴────────┴────────┘
-                                       └ the last vector may be masked
 
 C is touched once, after the k loop: C = beta·C + alpha·acc, and not read where beta is 0. One call
 computes a run of equal tiles, down a column of them or along a row: the loops around the kernel
 would else cost as much as twenty steps along k for each. A comes
 by rows (row-major in place) or by columns (packed panels, or a transposed matrix in place); B
-always by rows, packed or in place, which only its stride tells apart. A kernel that *stores the
+always by rows, packed or in place, which only its stride tells apart. Every vector is whole: where
+the last of a matrix is not, B is packed, and the block written to a scratch, from which edge.py
+brings the valid lanes to C. A kernel that *stores the
 panel* writes each row of B it reads to a packed panel, so that packing costs no pass of its own;
 with no rows it does nothing else and is the packing kernel. A kernel that *asks ahead* fetches, a
 line each trip, what a later one will read: spread over a block's tiles, the traffic of the next
@@ -31,21 +32,21 @@ from dataclasses import dataclass
 
 from gemmbench_backends.numba_cpu.emit import Function, Values, Vector
 
-SCALE_ELEMENTS = 4  # alpha and beta of the first block along k, then those of the others
+# alpha and beta of the first block along k, then of the others, then of a block in a scratch
+SCALE_ELEMENTS = 6
 ROWS_A_BASE = 4  # x86 adds index·{1,2} to a base, so one base and lda, 2·lda, 3·lda reach 4 rows
 
 
 @dataclass(frozen=True, slots=True)
 class MicroKernel:
-    """One variant: its register block and how it meets A, B and the edge of C."""
+    """One variant: its register block and how it meets A and B."""
 
     rows: int
     vectors: int
     vector: Vector
     unroll: int = 1
     a_by_columns: bool = False
-    b_tail: bool = False  # the last vector of B has lanes that must not be read
-    c_tail: bool = False  # the last vector of C has lanes that must not be touched
+    b_tail: bool = False  # packing only: the last vector has lanes that must not be read
     stores_panel: bool = False
     asks_ahead: bool = False
     scales: bool = False  # by any alpha and beta; else alpha is 1 and beta 0 or 1
@@ -56,7 +57,6 @@ class MicroKernel:
         flags = (
             (self.a_by_columns, "cols"),
             (self.b_tail, "btail"),
-            (self.c_tail, "ctail"),
             (self.stores_panel, "panel"),
             (self.asks_ahead, "ahead"),
             (self.scales, "scaled"),
@@ -82,14 +82,13 @@ def microkernel_ir(kernel: MicroKernel) -> str:
         ("i64", "tiles"), ("i64", "a_step"), ("i64", "b_step"), ("i64", "c_step"),
     ]  # fmt: skip
     f = Function(kernel.name(), parameters, kernel.vector)
-    mask = f.first_lanes("%tail") if kernel.b_tail or kernel.c_tail else None
-    scratch = f.scratch(kernel.rows) if kernel.c_tail and not kernel.vector.masks else None
+    mask = f.first_lanes("%tail") if kernel.b_tail else None
     a_strides = _multiples_of_lda(f, kernel)
     trips = f.new(f"udiv i64 %k, {kernel.unroll}")
     left = f.new(f"urem i64 %k, {kernel.unroll}") if kernel.unroll > 1 and kernel.any_k else None
 
     def steps(count: int) -> "Step":
-        return Step(f, kernel, count, mask if kernel.b_tail else None, a_strides)
+        return Step(f, kernel, count, mask, a_strides)
 
     def tile(at: Values) -> Values:
         state = f.loop(trips, _start(f, kernel, at), steps(kernel.unroll).emit)
@@ -97,7 +96,7 @@ def microkernel_ir(kernel: MicroKernel) -> str:
         if left is not None:
             state = f.loop(left, state, steps(1).emit)
         if kernel.rows:
-            _update_c(f, kernel, state, at["c"][1], mask if kernel.c_tail else None, scratch)
+            _update_c(f, kernel, state, at["c"][1])
         return {key: ("ptr", f.at(at[key][1], f"%{key}_step")) for key in ("a", "b", "c")} | asked
 
     run: Values = {key: ("ptr", f"%{key}") for key in ("a", "b", "c")}
@@ -205,9 +204,7 @@ def _a_bases(f: Function, kernel: MicroKernel, a: str) -> Values:
     return bases
 
 
-def _update_c(
-    f: Function, kernel: MicroKernel, state: Values, c: str, mask: str | None, scratch: str | None
-) -> None:
+def _update_c(f: Function, kernel: MicroKernel, state: Values, c: str) -> None:
     """C = alpha·acc + beta·C, where beta·C is read from a row of zeros if beta is 0.
 
     Two branches would be half of the kernel's code, and compile as long as its loops.
@@ -222,32 +219,11 @@ def _update_c(
     row = c
     for i in range(kernel.rows):
         for j in range(kernel.vectors):
-            edge = mask if j == kernel.vectors - 1 else None
-            old = f.load(f.at(old_row, j * kernel.vector.nbytes), edge)
+            old = f.load(f.at(old_row, j * kernel.vector.nbytes))
             acc = state[_acc(i, j)][1]
             if factors:
                 total = f.fma(acc, factors[0], f.new(f"fmul {kind} {old}, {factors[1]}"))
             else:
                 total = f.new(f"fadd {kind} {acc}, {old}")
-            where = f.at(row, j * kernel.vector.nbytes)
-            if edge and scratch:
-                f.store(total, f.at(scratch, i * kernel.vector.nbytes))
-            else:
-                f.store(total, where, edge)
+            f.store(total, f.at(row, j * kernel.vector.nbytes))
         row, old_row = f.at(row, "%ldc"), f.at(old_row, old_ld)
-    if scratch:
-        _store_edges(f, kernel, scratch, f.at(c, (kernel.vectors - 1) * kernel.vector.nbytes))
-
-
-def _store_edges(f: Function, kernel: MicroKernel, scratch: str, c: str) -> None:
-    """The last vectors of all rows, from memory of our own to the valid lanes of C.
-
-    A loop: without masks a vector is stored in parts, whose branches would be most of the kernel.
-    """
-
-    def row(at: Values) -> Values:
-        f.store_parts(f.load(at["edge"][1]), at["c"][1], "%tail")
-        edge = ("ptr", f.at(at["edge"][1], kernel.vector.nbytes))
-        return {"edge": edge, "c": ("ptr", f.at(at["c"][1], "%ldc"))}
-
-    f.loop(str(kernel.rows), {"edge": ("ptr", scratch), "c": ("ptr", c)}, row)

@@ -13,7 +13,7 @@ from gemmbench.machine import Machine
 from gemmbench.space import Config, Value
 from gemmbench_backends.numba_cpu.emit import Vector
 from gemmbench_backends.numba_cpu.plan import LINE_BYTES
-from gemmbench_backends.numba_cpu.product import Shape, k_block, split
+from gemmbench_backends.numba_cpu.product import Shape, k_block, split, whole_vectors
 
 L1_BYTES, L2_BYTES = 32 * 1024, 512 * 1024  # assumed where a machine does not tell: the smallest
 WAY_BYTES = 4096  # of an L1 indexed by virtual address, whose ways cannot exceed the smallest page
@@ -60,7 +60,7 @@ def fits(mr: int, nv: int, count: int) -> bool:
 
 def tile_blocks(shape: Shape, regs: Registers) -> list[tuple[int, int]]:
     """Register blocks worth trying: nearly full, and each a different even split of m and n."""
-    vectors = -(-shape.n // regs.vector.lanes)
+    vectors = whole_vectors(shape.n, regs.vector.lanes)
     found = set()
     for nv in range(1, 6):
         tallest = (regs.count - 1 - nv) // nv
@@ -303,7 +303,7 @@ def _tile_cost(
     are all nearly full.
     """
     rows, m = _largest_share(shape.m, mr, parts[0])
-    columns, vectors = _largest_share(-(-shape.n // lanes), nv, parts[1])
+    columns, vectors = _largest_share(whole_vectors(shape.n, lanes), nv, parts[1])
     fmas = max(max(m / rows, ROWS_HIDE_L2) * vectors / columns, MIN_ACCUMULATORS)
     edges = (0.85 if missing else 0.35) * m / rows + 0.35 * vectors / columns + 2.5
     return rows * columns * (fmas + edges) + 2 * vectors

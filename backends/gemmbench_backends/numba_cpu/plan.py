@@ -16,9 +16,11 @@ _OPERANDS = ("a", "lda", "a_step", "b", "ldb", "b_step", "c", "ldc", "c_step", "
 # An item is one product of a batch; slots are the items whose padded images are kept at a time.
 _ITEMS = ("groups", "slots", "first_item", "stop_item")
 # m is split into row_tiles tiles of tile_rows rows, the first extra_rows of them one row higher;
-# the vectors of a row of C into column_tiles tiles in the same way.
+# the vectors of a row of C into column_tiles tiles in the same way. tail: lanes of the last vector
+# that exist. lone: 1 if a single column follows them, which is computed as dot products.
 _TILES = (
     "tile_rows", "extra_rows", "row_tiles", "tile_vectors", "extra_vectors", "column_tiles", "tail",
+    "lone",
 )  # fmt: skip
 # mc and nc are in tiles. keeps_panels: 0 if a packed panel of B may be overwritten by the next.
 # The first ahead_tiles of a block ask for the lines of the next panel, `unroll` of them a column.
@@ -26,11 +28,12 @@ _BLOCKS = (
     "kc", "mc", "nc", "order", "pack_a", "pack_b", "b_source", "keeps_panels", "ahead_tiles",
     "unroll",
 )  # fmt: skip
+# A thread's scratch is of one tile of C, and then of the lone column's block of B.
 _THREADS = ("grid_items", "grid_rows", "grid_columns", "buffer_a", "buffer_a_step", "buffer_b",
-            "buffer_b_step")  # fmt: skip
+            "buffer_b_step", "scratch", "scratch_step", "lone_at")  # fmt: skip
 _MOVES = (
-    "transpose", "transpose_spills", "gather", "gather_spills", "pad", "offsets", "pieces",
-    "first_pieces",
+    "transpose", "transpose_spills", "gather", "gather_spills", "pad", "edge", "pack_edge",
+    "column", "offsets", "pieces", "first_pieces",
 )  # fmt: skip
 _IMAGE = (
     "image", "image_step", "channels", "height", "width", "plane_height", "plane_width",
@@ -41,5 +44,5 @@ _FLIP = ("flip_from", "flip_ld_from", "flip_to", "flip_ld_to", "flip_rows", "fli
 
 _FIELDS = (*_SHAPE, *_OPERANDS, *_ITEMS, *_TILES, *_BLOCKS, *_THREADS, *_MOVES, *_IMAGE, *_FLIP)
 
-# Addresses of micro-kernels: [stores the panel][low tile][narrow, or narrow with a tail].
-PLAN = np.dtype([(name, np.int64) for name in _FIELDS] + [("kernels", np.int64, (2, 2, 3))])
+# Addresses of micro-kernels: [stores the panel][low tile][narrow].
+PLAN = np.dtype([(name, np.int64) for name in _FIELDS] + [("kernels", np.int64, (2, 2, 2))])

@@ -1,7 +1,7 @@
 """A blocked product made ready: tiles split evenly, kernels compiled, buffers allocated."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from gemmbench.operands import aligned_empty
 from gemmbench_backends.numba_cpu import movement
+from gemmbench_backends.numba_cpu.columnkernel import column_ir, column_name
 from gemmbench_backends.numba_cpu.compile import kernel_address
 from gemmbench_backends.numba_cpu.dotkernel import DotKernel, dotkernel_ir
+from gemmbench_backends.numba_cpu.edge import edge_ir, edge_name
 from gemmbench_backends.numba_cpu.emit import Vector
 from gemmbench_backends.numba_cpu.microkernel import SCALE_ELEMENTS, MicroKernel, microkernel_ir
 from gemmbench_backends.numba_cpu.plan import (
@@ -124,6 +126,20 @@ def split(count: int, tile: int, parts: int = 1) -> tuple[int, int, int]:
     return count // tiles, count % tiles, tiles
 
 
+def whole_vectors(n: int, lanes: int) -> int:
+    """Registers that hold a row of C, but for a lone column after them, if there is one.
+
+    A register for a single column would waste lanes-1 of its lanes, and rows of odd images leave
+    one: an odd square is 1 more than a multiple of 8.
+    """
+    return n // lanes if has_lone_column(n, lanes) else -(-n // lanes)
+
+
+def has_lone_column(n: int, lanes: int) -> bool:
+    """Whether whole registers leave a single column of C, which dot products compute."""
+    return n > lanes and n % lanes == 1
+
+
 def k_block(k: int, kc: int, lanes: int) -> int:
     """The block along k: `kc`, made as even as whole vectors allow where it is one or more."""
     if kc >= k or kc < lanes:
@@ -137,9 +153,13 @@ def first_tiles(tiles: int, threads: int) -> set[int]:
     return {tiles * thread // threads for thread in range(threads)}
 
 
-def movement_kernels(vector: Vector) -> dict[str, int]:
-    """Addresses of the kernels that only move elements, by their field of the plan."""
-    found = {"pad": kernel_address(movement.pad_name(vector), movement.pad_ir(vector))}
+def shared_kernels(vector: Vector) -> dict[str, int]:
+    """Addresses of the kernels that every block shares, by their field of the plan."""
+    found = {
+        "pad": kernel_address(movement.pad_name(vector), movement.pad_ir(vector)),
+        "edge": kernel_address(edge_name(vector), edge_ir(vector)),
+        "column": kernel_address(column_name(vector), column_ir(vector)),
+    }
     for suffix, spills in (("", False), ("_spills", True)):
         name, ir = movement.transpose_name(vector, spills), movement.transpose_ir(vector, spills)
         found[f"transpose{suffix}"] = kernel_address(name, ir)
@@ -153,7 +173,7 @@ def new_plan(vector: Vector, grid: tuple[int, int, int]) -> Plan:
     plan = Plan(np.zeros(1, dtype=PLAN))
     plan.set(itemsize=vector.itemsize, lanes=vector.lanes)
     plan.set(grid_items=grid[0], grid_rows=grid[1], grid_columns=grid[2])
-    plan.set(**movement_kernels(vector))
+    plan.set(**shared_kernels(vector))
     return plan
 
 
@@ -170,16 +190,18 @@ def tiled_plan(
         order=_ORDER[cut.order], pack_a=_PACK_A[cut.pack_a], pack_b=_PACK_B[cut.pack_b],
         b_source=b_source, unroll=cut.ku,
     )  # fmt: skip
-    vectors = -(-shape.n // vector.lanes)
+    vectors, lone = whole_vectors(shape.n, vector.lanes), has_lone_column(shape.n, vector.lanes)
     rows = split(shape.m, cut.mr, cut.grid[1])
     columns = split(vectors, cut.nv, cut.grid[2])
     _set_tiles(plan, rows, columns)
     if _asks_ahead(cut, rows):
         lines = -(-cut.nv * vector.nbytes // LINE_BYTES) + 1  # a row may begin within one
         plan.set(ahead_tiles=cut.ku * lines)
-    plan.set(tail=shape.n - (vectors - 1) * vector.lanes)
+    plan.set(tail=shape.n - lone - (vectors - 1) * vector.lanes, lone=int(lone))
     scales = alpha != 1.0 or beta not in (0.0, 1.0)
     plan.record["kernels"][0] = _kernel_table(plan, vector, cut, rows, columns, scales)
+    if b_source == BY_ROWS and _is_ragged(plan, vector):
+        plan.set(pack_edge=_packing_kernel(columns[0], vector, edge=True))
     _set_buffers(plan, vector, cut, kc)
     return plan
 
@@ -231,7 +253,7 @@ def _set_operands(
     plan: Plan, shape: Shape, vector: Vector, kc: int, a: Matrix, b: Matrix, c: Matrix,
     scale: tuple[float, float], zeros: int = 0,
 ) -> None:  # fmt: skip
-    """Operands and their strides; alpha and beta, of the first block along k and of the others.
+    """Operands and their strides; alpha and beta, as SCALE_ELEMENTS tells whose.
 
     `zeros` elements follow them, which a kernel reads in place of a C that it must not read.
     """
@@ -240,9 +262,9 @@ def _set_operands(
     plan.set(c=c.address, ldc=c.ld, c_step=c.step)
     plan.set(groups=shape.groups, slots=shape.items, first_item=0, stop_item=shape.items)
     alpha, beta = scale
-    # The other blocks' pair is read two elements on, so the zeros after it have to be two more.
-    scales = np.zeros(SCALE_ELEMENTS + 2 + zeros, dtype=vector.dtype)
-    scales[:SCALE_ELEMENTS] = (alpha, beta, alpha, 1.0)
+    # A later pair is read up to four elements on, so the zeros after it have to be four more.
+    scales = np.zeros(SCALE_ELEMENTS + 4 + zeros, dtype=vector.dtype)
+    scales[:SCALE_ELEMENTS] = (alpha, beta, alpha, 1.0, alpha, 0.0)
     plan.owned.append(scales)
     plan.set(scale=scales.ctypes.data)
 
@@ -268,64 +290,59 @@ def _kernel_table(
     plan: Plan, vector: Vector, cut: Blocking, rows: tuple[int, int, int],
     columns: tuple[int, int, int], scales: bool,
 ) -> Array:  # fmt: skip
-    """Addresses of every kernel that the product can reach: at most 6, and 6 more to pack."""
-    table = np.zeros((2, 2, 3), dtype=np.int64)
-    ragged = int(plan.record["tail"][0]) < vector.lanes
-    shapes = [(place, width, False) for place, width in _sizes(columns)]
-    if ragged:
-        shapes.append((2, columns[0], True))
-        # Few tiles are narrow: where masks cost nothing, all of them take the edge's kernel.
-        if columns[2] - columns[1] == 1 or (columns[1] and vector.masks):
-            shapes.remove((1, columns[0], False))
-    ahead = _asks_ahead(cut, rows)
+    """Addresses of every kernel that the product can reach: at most 4, and as many to pack."""
+    table = np.zeros((2, 2, 2), dtype=np.int64)
+    ahead, fuses = _asks_ahead(cut, rows), cut.pack_b == "fused"
     any_k = any(int(plan.record[side][0]) % cut.ku for side in ("k", "kc"))
     # A thread packs B while it is at its first tile row, so only those heights need to fuse.
     starts = {int(i >= rows[1]) for i in first_tiles(rows[2], cut.grid[1])}
-    for low, height in _sizes(rows):
-        for place, width, tail in shapes:
-            by_columns = cut.pack_a != "off"
-            reads_edge = tail and cut.pack_b == "off"
+    for place, width in _sizes(columns):
+        if cut.pack_b == "on":
+            table[1, 0, place] = _packing_kernel(width, vector)
+        edge_only = place == 1 and columns[2] - columns[1] == 1 and _is_ragged(plan, vector)
+        for low, height in _sizes(rows):
             kernel = MicroKernel(
-                height, width, vector, cut.ku, by_columns, reads_edge, tail, asks_ahead=ahead,
+                height, width, vector, cut.ku, cut.pack_a != "off", asks_ahead=ahead,
                 scales=scales, any_k=any_k,
             )  # fmt: skip
             table[0, low, place] = kernel_address(kernel.name(), microkernel_ir(kernel))
-            if cut.pack_b == "on" or (cut.pack_b == "fused" and low in starts):
-                table[1, low, place] = _packing_kernel(kernel, cut.pack_b, tail)
-    if not ragged:
-        table[:, :, 2] = table[:, :, 1]
-    elif (1, columns[0], False) not in shapes:
-        table[:, :, 1] = table[:, :, 2]
-    if cut.pack_b == "on":
-        table[1, 0] = table[1, 1]
+            if fuses and low in starts and not edge_only:
+                fused = replace(kernel, stores_panel=True)
+                table[1, low, place] = kernel_address(fused.name(), microkernel_ir(fused))
     return table
 
 
-def _packing_kernel(kernel: MicroKernel, pack_b: str, tail: bool) -> int:
-    rows, unroll = (kernel.rows, kernel.unroll) if pack_b == "fused" else (0, 1)
-    by_columns = kernel.a_by_columns and rows > 0
-    packing = MicroKernel(
-        rows, kernel.vectors, kernel.vector, unroll, by_columns, tail, tail and rows > 0, True,
-        kernel.asks_ahead, kernel.scales, kernel.any_k,
-    )  # fmt: skip
-    return kernel_address(packing.name(), microkernel_ir(packing))
+def _is_ragged(plan: Plan, vector: Vector) -> bool:
+    return int(plan.record["tail"][0]) < vector.lanes
+
+
+def _packing_kernel(width: int, vector: Vector, edge: bool = False) -> int:
+    """Packs a panel of `width` vectors; at an edge, not all lanes of the last one exist."""
+    kernel = MicroKernel(0, width, vector, b_tail=edge, stores_panel=True)
+    return kernel_address(kernel.name(), microkernel_ir(kernel))
 
 
 def _set_buffers(plan: Plan, vector: Vector, cut: Blocking, kc: int) -> None:
-    """A packing buffer for A and one for B to each thread, as large as its blocks can be."""
+    """What each thread has: packed A and B, as large as its blocks can be, and a scratch."""
     p, threads = plan.record[0], cut.threads()
     if cut.pack_a == "on":
         rows = min(int(p["mc"]) * (int(p["tile_rows"]) + 1), int(p["m"]))
         step = per_thread(rows * kc * vector.itemsize + vector.nbytes)  # the last panel spills
         plan.set(buffer_a=plan.workspace(threads * step), buffer_a_step=step)
-    if cut.pack_b in ("on", "fused"):
+    edge = _is_ragged(plan, vector)
+    if cut.pack_b in ("on", "fused") or (edge and cut.pack_b == "off"):
         # Where all rows of a panel come one after the other, no two panels are needed at a time.
         keeps = cut.order == "rows" or int(p["mc"]) < -(-int(p["row_tiles"]) // cut.grid[1])
+        keeps = keeps and cut.pack_b != "off"
         panels = int(p["nc"]) if keeps else 1
         vectors = min(panels * (int(p["tile_vectors"]) + 1), -(-int(p["n"]) // vector.lanes))
         plan.set(keeps_panels=int(keeps))
         step = per_thread((vectors * kc + 1) * vector.nbytes)
         plan.set(buffer_b=plan.workspace(threads * step), buffer_b_step=step)
+    if edge or p["lone"]:
+        tile = cut.mr * cut.nv * vector.nbytes
+        step = per_thread(tile + kc * vector.itemsize + vector.nbytes)  # a gathered column spills
+        plan.set(scratch=plan.workspace(threads * step), scratch_step=step, lone_at=tile)
 
 
 def per_thread(nbytes: int) -> int:

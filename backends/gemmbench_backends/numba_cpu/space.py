@@ -95,7 +95,7 @@ def _constraints(
 ) -> tuple[Constraint, ...]:
     """Rules of the tiled path; the default is exempt where a cache is smaller than any block."""
     l2, size = machine.l2_bytes or L2_BYTES, regs.vector.itemsize
-    b_cache = l2 if regs.vector.masks else max(l2, block_of_l3(machine))
+    cache = l2 if regs.vector.masks else max(l2, block_of_l3(machine))
     smallest_mc = min(shape.m, min(MC_VALUES))
     smallest_nc = min(shape.n, min(NC_VECTORS) * regs.vector.lanes)
     chosen = (default["kc"], default["nc"])
@@ -108,17 +108,17 @@ def _constraints(
         """With panels outermost, all of a block of A is read once a panel, so it has to stay."""
         if order == "rows":
             return bool(mc == shape.m)
-        fits_l2 = mc * kc * size <= l2 or mc == smallest_mc
-        return fits_l2 or (kc, mc) == (default["kc"], default["mc"])
+        stays = mc * kc * size <= cache or mc == smallest_mc
+        return stays or (kc, mc) == (default["kc"], default["mc"])
 
     def b_fits(kc: int, nc: int, order: str) -> bool:
         """With rows outermost, all of a block of B is read once a row of tiles."""
-        stays = nc * kc * size <= b_cache or nc == smallest_nc
+        stays = nc * kc * size <= cache or nc == smallest_nc
         return order == "panels" or stays or (kc, nc) == chosen
 
     return (
         Constraint("unrolling that helps", ("ku", "pack_a"), unroll_helps),
-        Constraint("block of A in L2", ("kc", "mc", "order"), a_fits),
+        Constraint("block of A in cache", ("kc", "mc", "order"), a_fits),
         Constraint("block of B in cache", ("kc", "nc", "order"), b_fits),
     )
 

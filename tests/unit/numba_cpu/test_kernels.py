@@ -7,8 +7,10 @@ from ctypes import CFUNCTYPE, c_int64
 import numpy as np
 import pytest
 
+from gemmbench_backends.numba_cpu.columnkernel import column_ir, column_name
 from gemmbench_backends.numba_cpu.compile import assembly, host_cpu, kernel_address
 from gemmbench_backends.numba_cpu.dotkernel import DotKernel, dotkernel_ir
+from gemmbench_backends.numba_cpu.edge import edge_ir, edge_name
 from gemmbench_backends.numba_cpu.emit import Vector
 from gemmbench_backends.numba_cpu.microkernel import MicroKernel, microkernel_ir
 from gemmbench_backends.numba_cpu.movement import gather_ir, pad_ir, transpose_ir
@@ -53,27 +55,46 @@ def test_loop_of_a_full_register_block_multiplies_without_spills(target, dtype, 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="needs registers of AVX2")
 @DTYPES
-@pytest.mark.parametrize("scales", [False, True])
+@pytest.mark.parametrize("beta", [0, 1, -3])
+@pytest.mark.parametrize("registers", [0, 1, 2])
 @pytest.mark.parametrize("tail", [1, 3])
-def test_edge_of_a_run_of_tiles_without_masks_writes_the_valid_lanes(dtype, scales, tail):
+def test_edge_kernel_writes_the_valid_lanes_and_reads_c_only_if_beta_says_so(
+    dtype, beta, registers, tail
+):
     vector = Vector(dtype, 32 // np.dtype(dtype).itemsize)  # also where this machine has AVX-512
-    kernel = MicroKernel(3, 2, vector, 2, c_tail=True, scales=scales)
-    address = kernel_address(kernel.name(), microkernel_ir(kernel))
-    call = CFUNCTYPE(None, *[c_int64] * 16)(address)
-    tiles, k, width, size = 2, 5, vector.lanes + tail, vector.itemsize
+    call = CFUNCTYPE(None, *[c_int64] * 8)(kernel_address(edge_name(vector), edge_ir(vector)))
+    width = registers * vector.lanes + tail
     rng = np.random.default_rng(0)
-    a = rng.integers(-3, 4, (3 * tiles, k)).astype(dtype)
-    b = rng.integers(-3, 4, (k, 2 * vector.lanes)).astype(dtype)
-    c = rng.integers(-3, 4, (3 * tiles, width + 4)).astype(dtype)
-    alpha, beta = (2, -3) if scales else (1, 1)
-    scale = np.zeros(8 + 2 * vector.lanes, dtype)
-    scale[:2] = alpha, beta
+    block = rng.integers(-3, 4, (5, (registers + 1) * vector.lanes)).astype(dtype)
+    c = rng.integers(-3, 4, (5, width + 4)).astype(dtype)
     right = c.copy()
-    right[:, :width] = alpha * (a @ b)[:, :width] + beta * c[:, :width]
-    lines = (scale.ctypes.data, 0, 0)
-    run = (tiles, 3 * k * size, 0, 3 * c.strides[0])
-    call(k, a.ctypes.data, k * size, b.ctypes.data, b.strides[0], c.ctypes.data, c.strides[0],
-         0, tail, *lines, *run)  # fmt: skip
+    right[:, :width] = block[:, :width] + beta * c[:, :width]
+    if beta == 0:
+        c[:, :width] = np.nan
+    scale = np.array([7, beta], dtype)
+    call(5, registers, tail, block.ctypes.data, block.strides[0], c.ctypes.data, c.strides[0],
+         scale.ctypes.data)  # fmt: skip
+    np.testing.assert_array_equal(c, right)
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="needs registers of AVX2")
+@DTYPES
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 7, 12])
+@pytest.mark.parametrize("k", [1, 8, 63, 200])
+@pytest.mark.parametrize("beta", [0, -3])
+def test_column_kernel_adds_every_element_of_every_row_once(dtype, rows, k, beta):
+    vector = Vector(dtype, 32 // np.dtype(dtype).itemsize)
+    call = CFUNCTYPE(None, *[c_int64] * 8)(kernel_address(column_name(vector), column_ir(vector)))
+    rng = np.random.default_rng(0)
+    a = rng.integers(-3, 4, (rows, k + 3)).astype(dtype)
+    b = rng.integers(-3, 4, k).astype(dtype)
+    c = rng.integers(-3, 4, (rows + 1, 2)).astype(dtype)
+    right, scale = c.copy(), np.array([2, beta], dtype)
+    right[:rows, 0] = 2 * (a[:, :k] @ b) + beta * c[:rows, 0]
+    if beta == 0:
+        c[:rows, 0] = np.nan
+    call(rows, k, a.ctypes.data, a.strides[0], b.ctypes.data, c.ctypes.data, c.strides[0],
+         scale.ctypes.data)  # fmt: skip
     np.testing.assert_array_equal(c, right)
 
 
@@ -100,14 +121,16 @@ def test_row_kernel_keeps_its_factors_in_registers(target, dtype):
 def test_every_kind_of_kernel_assembles(target, dtype):
     vector = Vector(dtype, target[3] // np.dtype(dtype).itemsize)
     for ir in (
-        microkernel_ir(MicroKernel(3, 2, vector, 4, False, True, True)),
-        microkernel_ir(MicroKernel(3, 2, vector, 1, True, True, True, True)),
+        microkernel_ir(MicroKernel(3, 2, vector, 4)),
+        microkernel_ir(MicroKernel(3, 2, vector, 1, True, stores_panel=True)),
         microkernel_ir(MicroKernel(0, 3, vector, 1, b_tail=True, stores_panel=True)),
         transpose_ir(vector, spills=False),
         transpose_ir(vector, spills=True),
         gather_ir(vector, spills=False),
         gather_ir(vector, spills=True),
         pad_ir(vector),
+        edge_ir(vector),
+        column_ir(vector),
     ):
         assert "ret" in assemble(ir, target)
 
@@ -117,7 +140,7 @@ def test_variants_have_names_of_their_own():
     kernels = [
         MicroKernel(rows, vectors, vector, unroll, *flags)
         for rows, vectors, unroll in ((1, 2, 1), (2, 1, 1), (2, 1, 2))
-        for flags in np.ndindex(2, 2, 2, 2, 2, 2, 2)
+        for flags in np.ndindex(2, 2, 2, 2, 2, 2)
         if unroll > 1 or flags[-1]
     ]
     assert len({kernel.name() for kernel in kernels}) == len(kernels)

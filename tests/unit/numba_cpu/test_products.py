@@ -15,10 +15,12 @@ from gemmbench_backends.numba_cpu.product import (
     Matrix,
     Shape,
     dots_plan,
+    has_lone_column,
     k_block,
     rows_plan,
     split,
     tiled_plan,
+    whole_vectors,
 )
 from gemmbench_backends.numba_cpu.threads import runner
 
@@ -154,16 +156,37 @@ def test_whole_rows_give_the_product_exactly(m, k, n, vector, mr, depth, nc, thr
     assert not output.overrun()
 
 
-@pytest.mark.parametrize(("nbytes", "kernels"), [(64, 6), (32, 9), (16, 9)])
-def test_ragged_fused_product_reaches_few_kernels(nbytes, kernels):
-    """57 rows are tiles of 8 and 9; 7 vectors tiles of 2 and 3, two of them narrow."""
+@pytest.mark.parametrize("order", ["panels", "rows"])
+@pytest.mark.parametrize("pack_a", ["off", "on"])
+@pytest.mark.parametrize("pack_b", ["off", "on", "fused"])
+@pytest.mark.parametrize("grid", [(1, 1, 1), (1, 2, 1), (1, 1, 2)])
+@pytest.mark.parametrize(("mc", "nc"), [(20, 60), (60, 200)])
+@pytest.mark.parametrize("scale", [(1.0, 0.0), (2.0, 3.0)])
+def test_every_packing_and_order_computes_the_lone_column(
+    order, pack_a, pack_b, grid, mc, nc, scale
+):
+    """113 columns are 7 registers and one column; 101 steps along k are more than two blocks."""
+    vector = Vector("float32", 16)
+    cut = Blocking(9, 3, 2, 48, mc, nc, order, pack_a, pack_b, grid)
+    assert_product(57, 101, 113, vector, cut, scale, 3, transposed=False)
+
+
+@pytest.mark.parametrize(("n", "registers"), [(1, 1), (9, 1), (16, 2), (17, 2), (18, 3), (169, 21)])
+def test_a_row_takes_no_register_for_a_lone_column(n, registers):
+    assert whole_vectors(n, 8) == registers
+    assert has_lone_column(n, 8) == (n > 1 and n % 8 == 1)
+
+
+@pytest.mark.parametrize("nbytes", [64, 32, 16])
+def test_ragged_fused_product_reaches_few_kernels(nbytes):
+    """57 rows are tiles of 8 and 9; 7 vectors tiles of 2 and 3: only those of 9 need to pack."""
     vector = Vector("float32", nbytes // 4)
-    n = 7 * vector.lanes - 3
+    n = 7 * vector.lanes - 2
     a, b = whole_numbers((57, 64), vector, 1), whole_numbers((64, n), vector, 2)
     c = whole_numbers((57, n), vector, 3)
     cut = Blocking(9, 3, 2, 64, 57, n, "rows", "off", "fused")
     plan = tiled_plan(Shape(57, 64, n), vector, cut, place(a), place(b), place(c))
-    assert len(set(plan.record["kernels"].ravel()) - {0}) == kernels
+    assert len(set(plan.record["kernels"].ravel()) - {0}) == 6
 
 
 def test_uniform_operands_stay_within_the_error_bound():
