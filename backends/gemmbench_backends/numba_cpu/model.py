@@ -28,6 +28,7 @@ WIDE = 512  # columns
 # matters less, and updating C more: measured on Zen 3.
 SLIM = 256  # columns up to which B is multiplied over all of k at once, its panels from L3
 LONG_PANEL, LEAST_PANEL = 512, 128  # steps along k of a panel that is used once
+STREAMING_VECTORS = 3  # of a register block past which A streams
 VERY_FEW_ROWS, STREAMS = 4, 8  # then B, from memory, is best read a few whole rows at a time
 HARDLY_ROWS = 2  # up to here without tiles: their factors of many rows of B fit in the registers
 DEPTHS = (4, 8, 12, 16, 24)  # rows of B that are then read side by side
@@ -123,7 +124,8 @@ def default_config(
     }  # fmt: skip
     config |= _cache_blocks(shape, regs, (l1, l2), (mr, nv), grid, pack_b, packed)
     if not regs.vector.masks and "ready" not in pack_b:
-        config |= _long_blocks(shape, regs, (l2, block_of_l3(machine)), (mr, nv), grid, pack_a)
+        caches = (l2, block_of_l3(machine))
+        config |= _long_blocks(shape, regs, caches, (mr, nv), grid, pack_a, pack_b)
     streams = pack_b[0] == "off" and _long_rows(shape, regs) and shape.k * shape.n * size > l2
     if shape.m <= VERY_FEW_ROWS and streams:
         mr, nv = min(candidates, key=lambda block: abs(block[1] - 4))
@@ -179,7 +181,7 @@ def block_of_l3(machine: Machine) -> int:
 
 def _long_blocks(
     shape: Shape, regs: Registers, caches: tuple[int, int], block: tuple[int, int],
-    grid: tuple[int, int, int], pack_a: tuple[str, ...],
+    grid: tuple[int, int, int], pack_a: tuple[str, ...], pack_b: tuple[str, ...],
 ) -> dict[str, Value]:  # fmt: skip
     """What to change where long blocks along k pay: as few updates of C as B's panels allow.
 
@@ -188,9 +190,11 @@ def _long_blocks(
     lanes, size = regs.vector.lanes, regs.vector.itemsize
     l2, l3 = caches
     rows, columns = shape.m // grid[1], shape.n // grid[2]
-    b_bytes = shape.k * columns * size
+    a_bytes, b_bytes = rows * shape.k * size, shape.k * columns * size
     if rows <= FEW_ROWS and b_bytes <= l2 // 2:
         return {}
+    if rows > FEW_ROWS and l2 // 2 < a_bytes <= l3 and "fused" in pack_b:
+        return {**_streaming_block(shape, regs), "kc": shape.k, "nc": shape.n, "order": "panels"}
     if columns <= SLIM and rows > FEW_ROWS and b_bytes <= l3:
         return {"kc": shape.k, "nc": shape.n, "order": "rows"}
     if "on" not in pack_a:  # a convolution: many columns, and C, of several images, in memory
@@ -217,6 +221,18 @@ def _long_blocks(
         mc = min(shape.m, max(1, l2 * 3 // 8 // (kc * size)))
         return {"kc": kc, "mc": mc, "nc": shape.n, "order": "panels", "pack_a": "on", "ku": 4}
     return {}
+
+
+def _streaming_block(shape: Shape, regs: Registers) -> dict[str, Value]:
+    """The register block where all of A streams from L3 past each panel of B, over all of k.
+
+    Few rows and many vectors: less of A for each FMA, and fewer panels for which it streams. Its
+    rows are read from end to end, which the prefetcher of a core keeps up with.
+    """
+    blocks = tile_blocks(shape, regs)
+    widest = max(min(nv, STREAMING_VECTORS) for _, nv in blocks)
+    mr, nv = max(block for block in blocks if block[1] == widest)
+    return {"mr": mr, "nv": nv, "mc": shape.m, "pack_a": "off"}
 
 
 @dataclass(frozen=True, slots=True)

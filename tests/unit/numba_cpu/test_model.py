@@ -135,8 +135,24 @@ def test_short_registers_pack_a_block_of_a_where_c_leaves_the_cache():
 
 
 def test_short_registers_use_a_panel_of_a_wide_b_with_all_of_a_few_rows():
-    found = short_registers(Gemm(128, 1200, 729))
-    assert (found["kc"], found["nc"], found["order"]) == (400, 729, "panels")
+    found = short_registers(Gemm(96, 363, 3025))
+    assert (found["kc"], found["nc"], found["order"]) == (363, 3025, "panels")
+
+
+@pytest.mark.parametrize(
+    ("m", "k", "n", "mr", "streams"),
+    [
+        (256, 1152, 192, 4, True),
+        (90, 1200, 729, 4, True),
+        (95, 600, 729, 6, False),  # A stays in L2
+        (1000, 4096, 128, 6, False),  # A is more than a core's share of L3
+        (256, 1152, 17, 6, True),  # a row of C is two registers and a lone column
+    ],
+)
+def test_short_registers_stream_an_a_that_only_l3_holds_past_panels_of_b(m, k, n, mr, streams):
+    found = short_registers(Gemm(m, k, n))
+    assert found["mr"] == mr
+    assert ((found["order"], found["kc"]) == ("panels", k)) == streams
 
 
 def test_short_registers_pack_a_few_rows_that_split_evenly():
