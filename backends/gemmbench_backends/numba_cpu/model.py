@@ -230,7 +230,7 @@ def _streaming_block(shape: Shape, regs: Registers) -> dict[str, Value]:
     rows are read from end to end, which the prefetcher of a core keeps up with.
     """
     blocks = tile_blocks(shape, regs)
-    widest = max(min(nv, STREAMING_VECTORS) for _, nv in blocks)
+    widest = max(nv for _, nv in blocks if nv <= STREAMING_VECTORS)
     mr, nv = max(block for block in blocks if block[1] == widest)
     return {"mr": mr, "nv": nv, "mc": shape.m, "pack_a": "off"}
 
