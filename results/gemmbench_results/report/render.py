@@ -57,10 +57,13 @@ def notes_text(notes: Sequence[str], format: TextFormat) -> str:  # noqa: A002
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """`rows` as CSV: nested mappings become columns such as seconds.median, lists JSON.
 
-    Missing values and numbers that are not finite are empty.
+    Missing values and numbers that are not finite are empty. A mapping that a row lacks makes no
+    column of its own beside those that it becomes in the others.
     """
     flat = [_flat(row) for row in rows]
-    names = list(dict.fromkeys(name for row in flat for name in row))
+    listed = dict.fromkeys(name for row in flat for name in row)
+    names = [name for name in listed if not _is_missing_mapping(name, flat, listed)]
+    flat = [{name: row[name] for name in names if name in row} for row in flat]
     if not names:
         return ""
     text = io.StringIO()
@@ -92,6 +95,14 @@ def _flat(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             found[f"{prefix}{name}"] = _cell(value)
     return found
+
+
+def _is_missing_mapping(
+    name: str, flat: Sequence[Mapping[str, Any]], names: Mapping[str, object]
+) -> bool:
+    """Whether `name` is a mapping in other rows and nothing in those that have it."""
+    nested = any(other.startswith(f"{name}.") for other in names)
+    return nested and all(row.get(name, "") == "" for row in flat)
 
 
 FREE = ("config", "device", "stages", "axes")  # mappings whose keys differ from row to row
