@@ -186,17 +186,6 @@ def check_backends(
     return described
 
 
-def check_algorithms(
-    problems: Sequence[Problem], options: RunOptions, protocol: RaceProtocol, machine: Machine
-) -> None:
-    """Raise GemmbenchError for an algorithm that is asked for and nobody offers, where any is."""
-    if options.algorithms:
-        questions = _about_each_kind(problems, options)
-        replies = [reply for _, reply in ask_backends(questions, options, protocol, machine)]
-        usable = [reply for reply in replies if not isinstance(reply, NoOfferError)]
-        _check_offered(options.algorithms, usable)
-
-
 def known_algorithms(replies: Iterable[Mapping[str, Any]]) -> set[str]:
     """The algorithms that the backends behind `replies` offer or, for this problem, decline."""
     replies = list(replies)

@@ -268,7 +268,7 @@ BAD_INPUT = [
     (["tiny.yaml", "--dtype", "float23"], "float23"),
     (["tiny.yaml", "--algorithm", "gem"], "no backend offers 'gem' here. Did you mean 'gemm'?"),
     (["tiny.yaml", "--algorithm", "qr"], "no backend offers 'qr' here. Choose from gemm"),
-    (["tiny.yaml", "--algorithm", "qr", "--dry-run"], "no backend offers 'qr' here."),
+    (["tiny.yaml", "--strategy", "bayes"], "--strategy: 'bayes' is unknown."),
     (["tiny.yaml", "--memory", "lots"], "--memory: got 'lots'"),
     (["tiny.yaml", "--memory", "1K"], "--memory: got 1K, a worker with its libraries needs"),
     (["huge.yaml", "--memory", "600M"], "huge.yaml: layer 'g': needs"),
@@ -290,9 +290,10 @@ BAD_INPUT = [
 ]
 
 
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)], ids=["run", "dry run"])
 @pytest.mark.parametrize(("arguments", "message"), BAD_INPUT, ids=lambda value: str(value)[:40])
 def test_bad_input_is_one_line_exit_two_and_nothing_written(
-    tmp_path: Path, arguments: list[str], message: str
+    tmp_path: Path, arguments: list[str], message: str, dry: tuple[str, ...]
 ) -> None:
     (tmp_path / "tiny.yaml").write_text(SUITE)
     (tmp_path / "text.db").write_text("this is no database")
@@ -300,7 +301,7 @@ def test_bad_input_is_one_line_exit_two_and_nothing_written(
     (tmp_path / "huge.yaml").write_text(HUGE)
     (tmp_path / "broken.py").write_text("def K(:\n")
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    done = gemmbench(tmp_path, "run", *arguments)
+    done = gemmbench(tmp_path, "run", *arguments, *dry)
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("gemmbench: error: ")

@@ -262,6 +262,27 @@ def test_what_cannot_be_drawn_is_refused_before_anything_is_measured(tmp_path: P
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
+        (("--strategy", "bayes"), "--strategy: 'bayes' is unknown."),
+        (("--backend", "cupy"), "backend 'cupy' is unavailable:"),
+        (("--backend", "nunba"), "backend 'nunba' is unknown. Did you mean 'numba'?"),
+        (("--db", "tiny.yaml"), "tiny.yaml"),
+        (("--plot-axes", "tile,unroll"), "--plot-axes: says what to draw, so it needs --plot"),
+        (("--memory", "1K"), "--memory: got 1K"),
+    ],
+)
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)], ids=["search", "dry run"])
+def test_a_dry_run_refuses_what_the_search_refuses(
+    tmp_path: Path, arguments: tuple[str, ...], error: str, dry: tuple[str, ...]
+) -> None:
+    done = tune(tmp_path, "SearchesSoundTiles", *arguments, *dry)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert error in done.stderr
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
         (("--plot-axes", "tile,unroll"), "--plot-axes: says what to draw, so it needs --plot"),
         (("--plot", "s.html", "--plot-axes", "tile"), "got 'tile', expected two axes"),
         (("--plot", "s.html", "--plot-axes", "tiel,unroll"), "an axis 'tiel'. Did you mean 'tile'"),
