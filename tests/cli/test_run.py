@@ -181,6 +181,14 @@ def test_the_rest_of_the_run_completes_beside_every_defect(
     assert code == 5
 
 
+def test_a_kernel_that_cannot_be_run_is_blamed_by_its_own_file(tmp_path: Path) -> None:
+    code, data = run_json(tmp_path, "--backend", planted("ForgetsToRun"), "--only", "fc")
+    (trial,) = data["trials"]
+    assert (code, trial["state"]) == (6, "FAILED")
+    told = "planted.py:ForgetsToRun: prepare() returned a SimpleNamespace without run."
+    assert trial["reason"].startswith(told)
+
+
 def test_a_crash_alone_is_exit_six(tmp_path: Path) -> None:
     code, _ = run_json(tmp_path, "--backend", planted("AbortsInRun"), "--only", "fc")
     assert code == 6
