@@ -182,11 +182,9 @@ def load_backend(location: Location) -> Backend:
     return backend
 
 
-def prepared_by(
-    backend: Backend, problem: Problem, config: Config, operands: Operands
-) -> Prepared:
+def prepared_by(backend: Backend, problem: Problem, config: Config, operands: Operands) -> Prepared:
     """What `backend` prepares. Raises GemmbenchError, naming its file, if that cannot be run."""
-    prepared = backend.prepare(problem, config, operands)
+    prepared: Any = backend.prepare(problem, config, operands)
     missing = [part for part in PREPARED if not callable(getattr(prepared, part, None))]
     if missing:
         given = "nothing" if prepared is None else f"a {type(prepared).__name__}"
@@ -194,7 +192,8 @@ def prepared_by(
             f"{place_of(backend)}: prepare() returned {given} without {' and '.join(missing)}. "
             f"It returns an object with the methods {' and '.join(PREPARED)}."
         )
-    return prepared
+    found: Prepared = prepared
+    return found
 
 
 def place_of(backend: Backend) -> str:

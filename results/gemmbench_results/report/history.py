@@ -27,7 +27,8 @@ NEVER_A_GATE = (
 )
 
 COLUMNS = (
-    "suite", "layer", "contender", "against", "runs", "median", "latest", "time", "history", "steps",
+    "suite", "layer", "contender", "against", "runs", "median", "latest", "time", "history",
+    "steps",
 )  # fmt: skip
 RIGHT = {"runs", "median", "latest"}
 POINT = ("run", "started_at", "seconds", "value", "tuned", "config", "source_hash", "library")
