@@ -61,6 +61,18 @@ def test_a_winner_under_an_error_limit_is_found_with_that_limit(tmp_path: Path) 
         gemmbench.best(problem, threads=1, db=place)
 
 
+def test_layers_without_a_race_are_named(tmp_path: Path) -> None:
+    asked = ("--backend", f"{PLANTED}:Honest", "--only", "one", "--threads", "1", "--budget", "1")
+    done = call(tmp_path, "run", "tiny.yaml", *asked, "--processes", "1")
+    assert done.returncode == 0, done.stderr
+    found = call(tmp_path, "best", "tiny.yaml", "--threads", "1")
+    run = "gemmbench run tiny.yaml --threads 1 --only two"
+    assert f"stored under these conditions of: two. Run: {run}" in found.stdout
+    data = call(tmp_path, "best", "tiny.yaml", "--threads", "1", "--format", "json")
+    assert json.loads(data.stdout)["without_race"] == ["two"]
+    assert "of: two." in data.stderr
+
+
 def test_a_search_ends_with_what_was_gained_and_best_prints_it(tmp_path: Path) -> None:
     done = tune(tmp_path, "SearchesSoundTiles", "--budget", "6", "--evaluations", "12")
     assert done.returncode == 0, done.stderr
