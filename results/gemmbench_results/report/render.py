@@ -43,6 +43,25 @@ def table_text(
     return "\n".join(line.rstrip() for line in text.splitlines())
 
 
+def narrow_text(
+    columns: Mapping[str, str],
+    rows: Sequence[Sequence[str]],
+    format: TextFormat,  # noqa: A002
+) -> str:
+    """As `table_text`, without the two blanks that tabulate adds to each name of a column."""
+    if format == "markdown" or not rows:
+        return table_text(columns, rows, format)
+    cells = [[one_line(cell) for cell in row] for row in (tuple(columns), *rows)]
+    rule = ["-" * max(map(len, column)) for column in zip(*cells, strict=True)]
+    text = tabulate(
+        [cells[0], rule, *cells[1:]],
+        tablefmt="plain",
+        disable_numparse=True,
+        colalign=list(columns.values()),
+    )
+    return "\n".join(line.rstrip() for line in text.splitlines())
+
+
 def prose(text: str, format: TextFormat) -> str:  # noqa: A002
     """A sentence beside a table: in Markdown, names in it are no markup."""
     return markdown_cell(text) if format == "markdown" else one_line(text)
