@@ -702,3 +702,11 @@ def test_a_self_test_ends_when_time_is_up_or_it_is_interrupted() -> None:
     stopped = repeat(lambda number: CheckOutcome(1, interrupted=True), 5, lambda: True)
     assert len(stopped.outcomes) == 1
     assert SelfTest().verdict() == "UNDECIDED"
+
+
+def test_a_self_test_that_compared_nothing_is_not_green() -> None:
+    from gemmbench.cli.aa import self_test_code
+
+    nothing, fine = SelfTest([CheckOutcome(1)]), SelfTest([check(World())])
+    assert [self_test_code(nothing, strict=strict) for strict in (False, True)] == [4, 3]
+    assert self_test_code(fine, strict=True) == 0
