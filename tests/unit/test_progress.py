@@ -42,6 +42,12 @@ def test_a_log_has_a_line_a_layer(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
+def test_a_log_says_when_it_takes_longer_than_planned(capsys: pytest.CaptureFixture[str]) -> None:
+    assert log(capsys, 5, 18.0, quiet=False)[-1] == (
+        "gemmbench: alexnet conv5 (5/5), which takes longer than planned"
+    )
+
+
 def test_layers_that_take_no_time_do_not_fill_a_log(capsys: pytest.CaptureFixture[str]) -> None:
     lines = log(capsys, 9, 0.25, quiet=False)
     assert [line.split()[2] for line in lines] == ["conv1", "conv5", "conv9"]

@@ -75,13 +75,13 @@ def check(
         )
         report = report_of(outcome, found, ", ".join(suite.name for suite in asked.suites))
         print_outcome(report, outcome, given, format_)
-        if code == NOTHING_COMPARED:
-            say_why(report)
+        if code == NOTHING_COMPARED and (given.quiet or format_ != "table"):
+            say_why(report)  # a table says it itself
     return code
 
 
 def say_why(report: "CheckReport") -> None:
-    """Say on stderr, whatever the format, that there is no base or that nothing was compared."""
+    """Say on stderr that there is no base for some layer, or that nothing was compared."""
     from gemmbench_results.report.comparisons import headline
 
     click.echo(f"gemmbench: check: {headline(report)}", err=True)

@@ -63,7 +63,7 @@ class ProgressLine:
 
     def layer(self, suite: str, name: str, position: int, total: int) -> None:
         """Layer `position` of `total` begins, counted from 0."""
-        self._layer = f"{suite} {name} ({position + 1}/{total})"
+        self._layer = " ".join(filter(None, [suite, name, f"({position + 1}/{total})"]))
         self._progress.update(self._line, completed=position / total, description=self._layer)
         self._log()
 
@@ -75,6 +75,7 @@ class ProgressLine:
         """A line of a log, unless there was one a moment ago."""
         elapsed = self._clock() - self._began
         if self._logged and elapsed - self._last_logged >= LOGGED_EVERY:
-            left = max(0.0, self._seconds - elapsed)
-            click.echo(f"gemmbench: {self._layer}, at most {left:.0f} s left", err=True)
+            left = self._seconds - elapsed
+            text = f"at most {left:.0f} s left" if left > 0 else "which takes longer than planned"
+            click.echo(f"gemmbench: {self._layer}, {text}", err=True)
             self._last_logged = elapsed
