@@ -53,5 +53,13 @@ def test_layers_that_take_no_time_do_not_fill_a_log(capsys: pytest.CaptureFixtur
     assert [line.split()[2] for line in lines] == ["conv1", "conv5", "conv9"]
 
 
+def test_a_suite_of_which_no_layer_has_begun_is_not_logged(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with ProgressLine(60.0, quiet=False) as line:
+        line.layer("alexnet", "", 0, 1)
+    assert capsys.readouterr().err == ""
+
+
 def test_quiet_logs_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert log(capsys, 2, 18.0, quiet=True) == []

@@ -65,7 +65,8 @@ class ProgressLine:
         """Layer `position` of `total` begins, counted from 0."""
         self._layer = " ".join(filter(None, [suite, name, f"({position + 1}/{total})"]))
         self._progress.update(self._line, completed=position / total, description=self._layer)
-        self._log()
+        if name:  # without, none has begun: what is asked may yet be refused in one line
+            self._log()
 
     def step(self, text: str) -> None:
         """What is being done now."""
