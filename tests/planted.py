@@ -12,6 +12,7 @@ import threading
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -446,3 +447,12 @@ class SearchesSlowTile(SearchesTiles):
 
     name = "searches-slow-tile"
     tiles = (4, 8, 16, 32, SLOW_TILE)
+
+
+class ForgetsToRun(Honest):
+    """What it prepares has no `run`."""
+
+    name = "forgets-to-run"
+
+    def prepare(self, problem: Problem, config: Config, operands: Operands) -> Prepared:
+        return SimpleNamespace(output=lambda: operands["out"])  # type: ignore[return-value]

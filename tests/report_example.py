@@ -55,10 +55,12 @@ def full_trials() -> list[Trial]:
     return [*with_roofs, *searched("conv1", CONV1)]
 
 
-def fill(store: Store, trials: Sequence[Trial], runs: int = 1) -> None:
+def fill(
+    store: Store, trials: Sequence[Trial], runs: int = 1, command: str = "gemmbench run alexnet"
+) -> None:
     """Store `trials` in each of `runs` runs, every run a little slower."""
     for number in range(runs):
-        run = store.begin("gemmbench run alexnet", MACHINE, PROTOCOL, 0, SOFTWARE)
+        run = store.begin(command, MACHINE, PROTOCOL, 0, SOFTWARE)
         for one in trials:
             samples = tuple(
                 replace(sample, seconds=sample.seconds * (1 + number / 100))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from gemmbench.backend import Array, Prepared, load_backend, locate_backend
+from gemmbench.backend import Array, Prepared, load_backend, locate_backend, prepared_by
 from gemmbench.champion import champion
 from gemmbench.errors import GemmbenchError
 from gemmbench.machine import detect_machine
@@ -40,7 +40,7 @@ class BestKernel:
         backend = load_backend(locate_backend(trial.contender.backend))
         config = full_config(trial.contender, trial.threads)
         given: Mapping[str, Array] = {**self.operands, "out": out}
-        self._prepared: Prepared = backend.prepare(problem, config, given)
+        self._prepared: Prepared = prepared_by(backend, problem, config, given)
 
     def run(self) -> Array:
         """The answer for what `operands` hold now; the next call overwrites it."""

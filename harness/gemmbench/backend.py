@@ -23,6 +23,7 @@ from gemmbench.space import Config, SearchSpace
 
 ENTRY_POINT_GROUP = "gemmbench.backends"
 METHODS = ("unavailable", "supports", "search_space", "prepare")
+PREPARED = ("run", "output")  # what is called of what `prepare` gives
 PER_IMAGE, WHOLE = "per-image", "whole"  # how im2col lowers a batch; the first by default
 
 Array = NDArray[Any]
@@ -179,6 +180,27 @@ def load_backend(location: Location) -> Backend:
             f"A backend defines name, {', '.join(METHODS)}."
         )
     return backend
+
+
+def prepared_by(backend: Backend, problem: Problem, config: Config, operands: Operands) -> Prepared:
+    """What `backend` prepares. Raises GemmbenchError, naming its file, if that cannot be run."""
+    prepared: Any = backend.prepare(problem, config, operands)
+    missing = [part for part in PREPARED if not callable(getattr(prepared, part, None))]
+    if missing:
+        given = "nothing" if prepared is None else f"a {type(prepared).__name__}"
+        raise GemmbenchError(
+            f"{place_of(backend)}: prepare() returned {given} without {' and '.join(missing)}. "
+            f"It returns an object with the methods {' and '.join(PREPARED)}."
+        )
+    found: Prepared = prepared
+    return found
+
+
+def place_of(backend: Backend) -> str:
+    """The file and the class of `backend`, as 'my_kernel.py:MyGemm'."""
+    kind = type(backend)
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None) or kind.__module__
+    return f"{Path(file).name}:{kind.__name__}"
 
 
 def algorithms(backend: Backend, problem: Problem) -> dict[str, tuple[str, ...]]:

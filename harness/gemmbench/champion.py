@@ -26,6 +26,7 @@ class Champion:
     verdict: VerdictKind
     run: int
     unraced: tuple[str, ...] = ()  # labels of others that no race links to this one
+    beside: tuple[int, ...] = ()  # other runs whose contenders it was compared with, newest first
 
 
 @dataclass(slots=True)
@@ -66,12 +67,15 @@ def champion(
     found: Champion | None = None
     known = Known()
     apart: list[tuple[int, list[Trial]]] = []
+    heard: list[int] = []
     for run, trials in races:
         timed = [trial for trial in trials if _takes_part(trial, weights, backend)]
         pace = known.pace(timed)
         if pace is None:
             apart.append((run, timed))
             continue
+        if known.not_yet(timed):
+            heard.append(run)
         if found is None and timed:
             found = _winner(run, timed)
         elif found is not None:
@@ -80,12 +84,15 @@ def champion(
     for run, timed in apart:
         fresh = known.not_yet(timed)
         if found is not None and fresh:
+            heard.append(run)
             before, linked = found, sorted(known.labels)
             found = _challenged(found, known, run, fresh, 1.0)
             others = linked if found.run != before.run else _labels(fresh)
             found = replace(found, unraced=tuple(dict.fromkeys([*before.unraced, *others])))
             known.add(fresh, 1.0)
-    return found
+    if found is None:
+        return None
+    return replace(found, beside=tuple(run for run in heard if run != found.run))
 
 
 def exact(trial: Trial) -> Exact:

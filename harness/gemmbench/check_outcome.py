@@ -68,6 +68,12 @@ class CheckOutcome:
         """Layers that have nothing to be compared with."""
         return [refusal for refusal in self.refusals if refusal.side == "base"]
 
+    def compared_nothing(self) -> bool:
+        """Whether no pair was measured, but for a first run, whose base has no such kernel yet."""
+        states = {refusal.state for refusal in self.missing_bases()}
+        first_run = states == {TrialState.SKIPPED} and not self.comparisons
+        return not first_run and not any(one.pairs for one in self.comparisons)
+
 
 class Recorder(RunRecorder, Protocol):
     """Where a check's results go, and what it knows of earlier ones. The store implements it.
@@ -102,6 +108,8 @@ def exit_code(outcome: CheckOutcome, *, strict: bool, require_baseline: bool) ->
     lost = any(refusal.side == "head" for refusal in outcome.refusals)
     if strict and (outcome.noisy or undecided or lost):
         return 3
+    if outcome.compared_nothing():
+        return 4  # a gate that compares nothing must not be green
     return 4 if require_baseline and outcome.missing_bases() else 0
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from gemmbench.backend import Backend, Location, Prepared, load_backend
+from gemmbench.backend import Backend, Location, Prepared, load_backend, prepared_by
 from gemmbench.cheap import Cheap
 from gemmbench.errors import GemmbenchError
 from gemmbench.network_graph import Network, Node, factors, network_of, node_from_data
@@ -80,7 +80,7 @@ class NetworkWorker:
             self.runs[layer] = made
             return {}
         backend = self._backend(Location(**(location or {})))
-        prepared = backend.prepare(node.operation, config or {}, self._operands(node))
+        prepared = prepared_by(backend, node.operation, config or {}, self._operands(node))
         if hasattr(prepared, "load") or hasattr(prepared, "clock"):
             raise GemmbenchError(f"{backend.name} computes on a device; a pass runs on the host.")
         self.prepared[layer], self.runs[layer] = prepared, on_its_threads(prepared.run)

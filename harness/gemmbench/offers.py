@@ -8,7 +8,7 @@ from gemmbench.backend import PER_IMAGE, locate_backend
 from gemmbench.errors import GemmbenchError, did_you_mean
 from gemmbench.link import Link, RequestError, WorkerLostError, location_data
 from gemmbench.machine import Machine, machine_to_data
-from gemmbench.problem import Problem
+from gemmbench.problem import Problem, problem_to_data
 from gemmbench.race import Limits
 from gemmbench.run_options import RunOptions
 from gemmbench.space import SearchSpace, space_from_data
@@ -143,6 +143,31 @@ def describe(
             raise NoOfferError(TrialState.FAILED, str(error), lost=lost) from error
 
 
+def algorithms_of(
+    spec: str, problems: Sequence[Problem], threads: int, limits: Limits
+) -> list[list[str]]:
+    """The algorithms that the backend `spec` offers for each of `problems`, from one process.
+
+    None for what it does not compute. Raises NoOfferError if importing or asking it fails.
+    """
+    location = locate_backend(spec)
+    with Link(
+        location,
+        problems[0],
+        threads=threads,
+        timeout=limits.timeout,
+        memory_bytes=limits.memory_bytes,
+    ) as link:
+        asked = [problem_to_data(problem) for problem in problems]
+        try:
+            reply = link.ask("ways", location=location_data(location), problems=asked)
+        except (RequestError, WorkerLostError) as error:
+            lost = isinstance(error, WorkerLostError)
+            raise NoOfferError(TrialState.FAILED, str(error), lost=lost) from error
+    ways: list[list[str]] = reply["ways"]
+    return ways
+
+
 def ask_backends(
     questions: Iterable[Question], options: RunOptions, protocol: RaceProtocol, machine: Machine
 ) -> Iterator[tuple[Question, dict[str, Any] | NoOfferError]]:
@@ -184,17 +209,6 @@ def check_backends(
         described[spec, problem] = reply
     _check_offered(options.algorithms, described.values())
     return described
-
-
-def check_algorithms(
-    problems: Sequence[Problem], options: RunOptions, protocol: RaceProtocol, machine: Machine
-) -> None:
-    """Raise GemmbenchError for an algorithm that is asked for and nobody offers, where any is."""
-    if options.algorithms:
-        questions = _about_each_kind(problems, options)
-        replies = [reply for _, reply in ask_backends(questions, options, protocol, machine)]
-        usable = [reply for reply in replies if not isinstance(reply, NoOfferError)]
-        _check_offered(options.algorithms, usable)
 
 
 def known_algorithms(replies: Iterable[Mapping[str, Any]]) -> set[str]:

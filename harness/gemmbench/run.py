@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from gemmbench.machine import Machine
-from gemmbench.offers import check_backends
+from gemmbench.offers import Described, check_backends
 from gemmbench.run_options import RunOptions, budget_seconds, check_memory, check_names
 from gemmbench.run_outcome import Outcome, Watcher, exit_code
 from gemmbench.runner import Runner
@@ -70,9 +70,21 @@ def begin_run(
     software: Software | None = None,
 ) -> Runner:
     """A run that has begun. Raises GemmbenchError before anything is written on bad input."""
-    check_strategy(options.strategy)
-    check_memory(layers, options)
-    problems = [layer.problem for _, layer in layers]
-    described = check_backends(problems, options, protocol, machine)
+    described = check_run(layers, options, protocol, machine)
     outcome = Outcome(recorder.begin(command, machine, protocol, protocol.seed, software))
     return Runner(options, protocol, machine, recorder, watcher, outcome, described)
+
+
+def check_run(
+    layers: Sequence[tuple[Suite, Layer]],
+    options: RunOptions,
+    protocol: RaceProtocol,
+    machine: Machine,
+) -> Described:
+    """What the backends that had to be asked have said; nothing is measured.
+
+    Raises GemmbenchError for all that a run refuses, so that a dry run can refuse it too.
+    """
+    check_strategy(options.strategy)
+    check_memory(layers, options)
+    return check_backends([layer.problem for _, layer in layers], options, protocol, machine)

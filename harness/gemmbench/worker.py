@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gemmbench import self_description, verification
-from gemmbench.backend import PER_IMAGE, Backend, Location, load_backend
+from gemmbench.backend import PER_IMAGE, Backend, Location, load_backend, prepared_by
 from gemmbench.footprint import call_bytes, cold_ratio
 from gemmbench.machine import machine_from_data
 from gemmbench.operands import Array, Layout, aligned_empty, guarded_output, map_operands
@@ -192,7 +192,7 @@ class Worker:
         assert self.backend is not None  # noqa: S101 - describe() is always the first request
         out = guarded_output(self.problem, self.layout.shift())
         given = {**operands, "out": out.array}
-        return Copy(operands, out, self.backend.prepare(self.problem, config, given))
+        return Copy(operands, out, prepared_by(self.backend, self.problem, config, given))
 
     def _buffers(self, mapped: Mapping[str, Array]) -> list[dict[str, Array]]:
         if not self.operands:

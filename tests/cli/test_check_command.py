@@ -92,7 +92,7 @@ def test_a_head_that_does_its_work_a_hundred_times_is_a_regression(tmp_path: Pat
     code, data, text = check_json(tmp_path, *two("Honest", "Slow"), *ONE)
     (one,) = data["comparisons"]
     assert (code, one["verdict"]) == (1, "REGRESSED")
-    assert text.startswith("REGRESSED: ")
+    assert "\nREGRESSED: " in text
 
 
 KERNEL = """
@@ -151,6 +151,16 @@ def test_the_first_run_without_a_base_succeeds_and_says_so(
     found, data, text = check_json(repository, *MINE, "--base-rev", "main~1", *option)
     assert (found, data["verdict"], data["comparisons"]) == (code, "NO_BASELINE", [])
     assert "mine.py does not exist at main~1" in text
+
+
+def test_a_check_that_compares_nothing_is_not_green(tmp_path: Path) -> None:
+    """No layer is computed by head, as where a gate names the wrong kernel."""
+    asked = ("--base-backend", "blas", "--head-backend", "fft", *ONE, "--quiet")
+    done = gemmbench(tmp_path, "check", "tiny.yaml", *asked)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr.startswith("gemmbench: check: UNDECIDED: Nothing was compared: head ")
+    with sqlite3.connect(tmp_path / "results" / "gemmbench.db") as db:
+        assert db.execute("select exit_code from run").fetchall() == [(4,)]
 
 
 def test_an_interpreter_with_numpy_alone_is_a_base(tmp_path: Path) -> None:

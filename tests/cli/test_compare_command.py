@@ -142,7 +142,7 @@ def test_what_contradicts_itself_is_one_line_and_exit_two(
         ((), ["  c1 ", "1 threads of", "hot cache, uniform operands", "tune stored", "about 1 s"]),
         (("--by", "fill", "--only", "g"), ["  g ", "uniform and zeros and integers and denormal"]),
         (("--by", "cache"), ["hot and cold cache, uniform operands"]),
-        (("--sweep", "kernel=1,3"), ["kernel=1", "kernel=3"]),
+        (("--sweep", "kernel=1,3"), ["shapes around c1:", "kernel=1", "kernel=3"]),
     ],
 )
 def test_a_dry_run_prints_what_would_be_raced_and_writes_nothing(

@@ -63,9 +63,9 @@ def test_the_help_of_algorithm_names_every_one(name: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["runn"], "No such command 'runn'."),
+        (["runn"], "got 'runn', which is no command of it. Did you mean 'run'?"),
         (["run", "--bogus"], "'--bogus'"),
-        (["suite", "validate"], "Missing argument"),
+        (["suite", "validate"], "got no SUITE. Try"),
     ],
 )
 def test_misuse_is_one_line_and_exit_two(arguments: list[str], message: str) -> None:

@@ -33,6 +33,8 @@ def test_a_history_shows_the_step_the_break_and_that_it_is_no_gate(db: str) -> N
     done = call(history, "tiny", "--db", db)
     assert done.exit_code == 0
     assert "% in run 8 (" in done.output
+    assert any(line.split()[:2] == ["suite", "layer"] for line in done.output.splitlines())
+    assert any(line.split()[:2] == ["tiny", "fc"] for line in done.output.splitlines())
     assert "Not comparable with the runs above" in done.output
     assert "numpy: 2.4.6 → none" in done.output
     assert "A history informs; it decides nothing." in done.output

@@ -1,5 +1,6 @@
 """`gemmbench report`: where it writes, what it prints, and one line for bad input."""
 
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +40,20 @@ def test_without_a_file_the_page_lands_beside_the_database(db: str) -> None:
     assert "<h1>alexnet</h1>" in page
     first, second = done.stdout.splitlines()
     assert first.startswith("alexnet: ")
-    assert second.endswith("MB, run 2")
+    assert re.search(r" MB, run 2 \(gemmbench .*, \d{4}-\d\d-\d\d\), \d+ layers$", second)
+
+
+def test_a_run_that_raced_more_is_named_where_a_smaller_one_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "results.db"
+    with open_store(path) as store:
+        fill(store, full_trials(), command="gemmbench network alexnet")
+        fill(store, full_trials()[:1], command="gemmbench run alexnet --only conv1")
+    lines = call("--db", str(path)).stdout.splitlines()
+    assert "run 2 (gemmbench run alexnet --only conv1, " in lines[1]
+    assert lines[1].endswith("), 1 layer")
+    assert lines[2] == f"Run 1 raced {len({t.layer for t in full_trials()})} layers: " + (
+        "--run 1 reports it."
+    )
 
 
 def test_a_file_or_stdout_may_be_named_and_quiet_prints_nothing(db: str, tmp_path: Path) -> None:

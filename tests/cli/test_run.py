@@ -86,7 +86,8 @@ def test_a_run_completes_prints_a_table_and_keeps_every_sample(tmp_path: Path) -
     arguments = ("--backend", "blas", "--backend", planted("Honest"), "--budget", "60")
     done = gemmbench(tmp_path, "run", "tiny.yaml", *arguments)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    progress = [line.split(",")[0] for line in done.stderr.splitlines()]
+    assert progress == ["gemmbench: tiny fc (1/2)", "gemmbench: tiny square (2/2)"]
     assert "square" in done.stdout
     assert "% of peak" in done.stdout
     with sqlite3.connect(tmp_path / "results" / "gemmbench.db") as db:
@@ -181,6 +182,14 @@ def test_the_rest_of_the_run_completes_beside_every_defect(
     assert code == 5
 
 
+def test_a_kernel_that_cannot_be_run_is_blamed_by_its_own_file(tmp_path: Path) -> None:
+    code, data = run_json(tmp_path, "--backend", planted("ForgetsToRun"), "--only", "fc")
+    (trial,) = data["trials"]
+    assert (code, trial["state"]) == (6, "FAILED")
+    told = "planted.py:ForgetsToRun: prepare() returned a SimpleNamespace without run."
+    assert trial["reason"].startswith(told)
+
+
 def test_a_crash_alone_is_exit_six(tmp_path: Path) -> None:
     code, _ = run_json(tmp_path, "--backend", planted("AbortsInRun"), "--only", "fc")
     assert code == 6
@@ -268,14 +277,14 @@ BAD_INPUT = [
     (["tiny.yaml", "--dtype", "float23"], "float23"),
     (["tiny.yaml", "--algorithm", "gem"], "no backend offers 'gem' here. Did you mean 'gemm'?"),
     (["tiny.yaml", "--algorithm", "qr"], "no backend offers 'qr' here. Choose from gemm"),
-    (["tiny.yaml", "--algorithm", "qr", "--dry-run"], "no backend offers 'qr' here."),
+    (["tiny.yaml", "--strategy", "bayes"], "--strategy: 'bayes' is unknown."),
     (["tiny.yaml", "--memory", "lots"], "--memory: got 'lots'"),
     (["tiny.yaml", "--memory", "1K"], "--memory: got 1K, a worker with its libraries needs"),
     (["huge.yaml", "--memory", "600M"], "huge.yaml: layer 'g': needs"),
     (["tiny.yaml", "again.yaml"], "suite 'tiny' is also the name of tiny.yaml"),
     (["tiny.yaml", "--threads", "5000"], "--threads: got 5000, this machine has"),
-    (["tiny.yaml", "--budget", "nan"], "nan is not a finite number of seconds"),
-    (["tiny.yaml", "--timeout", "inf"], "inf is not a finite number of seconds"),
+    (["tiny.yaml", "--budget", "nan"], "--budget: got 'nan', expected a finite number"),
+    (["tiny.yaml", "--timeout", "inf"], "--timeout: got 'inf', expected a finite number"),
     (["tiny.yaml", "--json", "."], "--json: cannot write '.'"),
     (["tiny.yaml", "--json", "tiny.yaml"], "'tiny.yaml' exists and holds something else"),
     (["tiny.yaml", "--backend", "./broken.py:K"], "cannot be used: SyntaxError"),
@@ -290,9 +299,10 @@ BAD_INPUT = [
 ]
 
 
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)], ids=["run", "dry run"])
 @pytest.mark.parametrize(("arguments", "message"), BAD_INPUT, ids=lambda value: str(value)[:40])
 def test_bad_input_is_one_line_exit_two_and_nothing_written(
-    tmp_path: Path, arguments: list[str], message: str
+    tmp_path: Path, arguments: list[str], message: str, dry: tuple[str, ...]
 ) -> None:
     (tmp_path / "tiny.yaml").write_text(SUITE)
     (tmp_path / "text.db").write_text("this is no database")
@@ -300,7 +310,7 @@ def test_bad_input_is_one_line_exit_two_and_nothing_written(
     (tmp_path / "huge.yaml").write_text(HUGE)
     (tmp_path / "broken.py").write_text("def K(:\n")
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    done = gemmbench(tmp_path, "run", *arguments)
+    done = gemmbench(tmp_path, "run", *arguments, *dry)
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("gemmbench: error: ")

@@ -61,6 +61,18 @@ def test_a_winner_under_an_error_limit_is_found_with_that_limit(tmp_path: Path) 
         gemmbench.best(problem, threads=1, db=place)
 
 
+def test_layers_without_a_race_are_named(tmp_path: Path) -> None:
+    asked = ("--backend", f"{PLANTED}:Honest", "--only", "one", "--threads", "1", "--budget", "1")
+    done = call(tmp_path, "run", "tiny.yaml", *asked, "--processes", "1")
+    assert done.returncode == 0, done.stderr
+    found = call(tmp_path, "best", "tiny.yaml", "--threads", "1")
+    run = "gemmbench run tiny.yaml --threads 1 --only two"
+    assert f"stored under these conditions of: two. Run: {run}" in found.stdout
+    data = call(tmp_path, "best", "tiny.yaml", "--threads", "1", "--format", "json")
+    assert json.loads(data.stdout)["without_race"] == ["two"]
+    assert "of: two." in data.stderr
+
+
 def test_a_search_ends_with_what_was_gained_and_best_prints_it(tmp_path: Path) -> None:
     done = tune(tmp_path, "SearchesSoundTiles", "--budget", "6", "--evaluations", "12")
     assert done.returncode == 0, done.stderr
@@ -256,6 +268,27 @@ def test_what_cannot_be_drawn_is_refused_before_anything_is_measured(tmp_path: P
     done = tune(tmp_path, "SearchesSoundTiles", "--plot", "nowhere/search.html")
     assert done.returncode == 2
     assert done.stderr.startswith("gemmbench: error: --plot: ")
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("--strategy", "bayes"), "--strategy: 'bayes' is unknown."),
+        (("--backend", "cupy"), "backend 'cupy' is unavailable:"),
+        (("--backend", "nunba"), "backend 'nunba' is unknown. Did you mean 'numba'?"),
+        (("--db", "tiny.yaml"), "tiny.yaml"),
+        (("--plot-axes", "tile,unroll"), "--plot-axes: says what to draw, so it needs --plot"),
+        (("--memory", "1K"), "--memory: got 1K"),
+    ],
+)
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)], ids=["search", "dry run"])
+def test_a_dry_run_refuses_what_the_search_refuses(
+    tmp_path: Path, arguments: tuple[str, ...], error: str, dry: tuple[str, ...]
+) -> None:
+    done = tune(tmp_path, "SearchesSoundTiles", *arguments, *dry)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert error in done.stderr
     assert not (tmp_path / "results").exists()
 
 

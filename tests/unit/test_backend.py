@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -8,6 +9,7 @@ from gemmbench.backend import (
     installed_backends,
     load_backend,
     locate_backend,
+    prepared_by,
 )
 from gemmbench.errors import GemmbenchError
 from gemmbench.problem import Conv2d, Gemm
@@ -108,6 +110,23 @@ def test_a_class_that_is_not_there_names_the_nearest(kernel: Path) -> None:
 def test_a_class_without_the_contracts_methods_says_which_it_lacks(kernel: Path) -> None:
     with pytest.raises(GemmbenchError, match="lacks unavailable, search_space, prepare"):
         load_backend(Location(str(kernel), "Half"))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (None, "returned nothing without run and output"),
+        (SimpleNamespace(output=lambda: None), "returned a SimpleNamespace without run."),
+    ],
+)
+def test_what_cannot_be_run_names_the_file_and_what_it_lacks(
+    kernel: Path, given: object, told: str
+) -> None:
+    backend = load_backend(Location(str(kernel), "MyGemm"))
+    backend.prepare = lambda *asked: given  # type: ignore[method-assign, assignment]
+    with pytest.raises(GemmbenchError) as refused:
+        prepared_by(backend, Gemm(2, 3, 4), {}, {})
+    assert str(refused.value).startswith(f"{kernel.name}:MyGemm: prepare() {told}")
 
 
 def test_a_backend_file_loads_and_gets_its_option(kernel: Path) -> None:

@@ -131,3 +131,16 @@ def test_an_older_race_that_links_two_makes_bare_times_superfluous() -> None:
 
 def test_a_backend_may_be_asked_for_alone() -> None:
     assert names([trial("numba", 1.0)], BOTH, backend="blas") == ["blas", "winner"]
+
+
+def test_a_champion_says_which_other_runs_its_verdict_rests_on() -> None:
+    def runs(*races: Sequence[Trial]) -> tuple[int, tuple[int, ...]]:
+        found = champion([(len(races) - at, race) for at, race in enumerate(races)], "plain")
+        assert found is not None
+        return found.run, found.beside
+
+    assert runs(BOTH) == (1, ())
+    assert runs(BOTH, BOTH) == (2, ()), "whom the newest race had, no older one is asked about"
+    assert runs([trial("blas", 2.0)], BOTH) == (1, (2,)), "the time is of the older race"
+    assert runs([trial("numba", 1.0)], BOTH) == (2, (1,))
+    assert runs([trial("fft", 9.0)], BOTH) == (1, (2,)), "and where nothing links the two"

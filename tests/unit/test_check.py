@@ -379,8 +379,16 @@ def test_a_base_that_is_wrong_is_no_baseline() -> None:
     world = World()
     world.faults["base", "verify"] = "is off by 1"
     outcome = check(world)
-    assert (outcome.verdict(), code(outcome)) == ("NO_BASELINE", 0)
+    assert (outcome.verdict(), code(outcome)) == ("NO_BASELINE", 4)
     assert code(outcome, require_baseline=True) == 4
+
+
+def test_a_check_without_time_for_one_pair_is_not_green() -> None:
+    world, ticks = World(), iter([0.0])
+    world.clock = lambda: next(ticks, 1e9)  # type: ignore[method-assign]
+    outcome = check(world, time_budget=1.0)
+    assert [one.pairs for one in outcome.comparisons] == [0]
+    assert code(outcome) == 4
 
 
 def test_a_first_run_without_a_base_succeeds_and_says_so() -> None:
@@ -410,7 +418,10 @@ def test_an_unsupported_layer_is_told_and_matters_when_strict() -> None:
     world = World()
     world.replies["head"] = {"unsupported": "computes gemm only"}
     outcome = check(world)
-    assert (code(outcome), code(outcome, strict=True)) == (0, 3)
+    assert (code(outcome), code(outcome, strict=True)) == (4, 3), "and nothing else was compared"
+    assert (outcome.comparisons, outcome.verdict()) == ([], "UNDECIDED")
+    outcome.refusals.append(Refusal("b", SPEC, "base", TrialState.SKIPPED, "k.py is not there"))
+    assert code(outcome) == 0, "a first run, with a layer that head does not compute"
 
 
 def test_several_algorithms_are_compared_each_with_its_own() -> None:
@@ -691,3 +702,11 @@ def test_a_self_test_ends_when_time_is_up_or_it_is_interrupted() -> None:
     stopped = repeat(lambda number: CheckOutcome(1, interrupted=True), 5, lambda: True)
     assert len(stopped.outcomes) == 1
     assert SelfTest().verdict() == "UNDECIDED"
+
+
+def test_a_self_test_that_compared_nothing_is_not_green() -> None:
+    from gemmbench.cli.aa import self_test_code
+
+    nothing, fine = SelfTest([CheckOutcome(1)]), SelfTest([check(World())])
+    assert [self_test_code(nothing, strict=strict) for strict in (False, True)] == [4, 3]
+    assert self_test_code(fine, strict=True) == 0

@@ -4,6 +4,7 @@ GEMMBENCH_UPDATE_GOLDEN=1 pytest writes the golden files anew.
 """
 
 import json
+from dataclasses import replace
 from math import nan
 from xml.etree import ElementTree
 
@@ -22,7 +23,12 @@ from gemmbench_results.report.comparison_formats import (
     render,
     step_summary,
 )
-from gemmbench_results.report.comparisons import CheckReport, report_text
+from gemmbench_results.report.comparisons import (
+    NONE_IN_COMMON,
+    CheckReport,
+    headline,
+    report_text,
+)
 from gemmbench_results.report.escape import log_line
 
 COMPARISONS = [
@@ -54,6 +60,24 @@ def test_the_step_summary_is_as_golden():
     check_golden("step_summary.md", step_summary(FULL))
 
 
+@pytest.mark.parametrize(
+    ("verdict", "state", "told"),
+    [
+        ("NO_BASELINE", TrialState.SKIPPED, "there is no baseline yet."),
+        ("NO_BASELINE", TrialState.FAILED, "base is wrong or fails. Compare with one that works."),
+    ],
+)
+def test_a_base_that_broke_is_told_from_one_that_is_not_there_yet(verdict, state, told):
+    refusal = Refusal("fc", "numba", "base", state, "why")
+    assert headline(CheckReport("s", [], verdict, [refusal])).endswith(told)
+
+
+def test_what_there_was_no_time_for_is_told_with_the_remedy():
+    unmeasured = replace(COMPARISONS[0], pairs=0, estimate=nan, verdict=GateVerdict.UNDECIDED)
+    told = headline(CheckReport("s", [unmeasured], "UNDECIDED"))
+    assert told == "UNDECIDED: Nothing was measured in time. Raise --budget."
+
+
 @pytest.mark.parametrize("verdict", ["WRONG", "FAILED", "TOO_NOISY", "NO_BASELINE", "UNDECIDED"])
 def test_the_job_summary_is_headed_by_the_verdict_of_the_suite(verdict):
     for comparisons in ([], COMPARISONS[:1]):
@@ -63,8 +87,9 @@ def test_the_job_summary_is_headed_by_the_verdict_of_the_suite(verdict):
 
 def test_nothing_compared_is_said_in_every_format():
     nothing = CheckReport("s", [], "UNDECIDED")
-    assert report_text(nothing) == "UNDECIDED: Nothing was compared."
-    assert list(github_log(nothing)) == ["UNDECIDED: Nothing was compared."]
+    line = f"UNDECIDED: {NONE_IN_COMMON}"
+    assert report_text(nothing) == line
+    assert list(github_log(nothing)) == [line]
     assert json.loads(render(nothing, "json")) == {
         "schema": 1, "comparisons": [], "verdict": "UNDECIDED",
     }  # fmt: skip

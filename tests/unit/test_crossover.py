@@ -16,6 +16,7 @@ from gemmbench_results.report.crossover import (
     crossover_data,
     crossover_text,
     over_products,
+    wins,
 )
 
 BASE = Conv2d(1, 6, 27, 27, 12, (3, 3))
@@ -46,6 +47,16 @@ def swept():
 @pytest.mark.parametrize(("style", "ending"), [("table", "txt"), ("markdown", "md")])
 def test_the_map_is_as_golden(style, ending):
     check_golden(f"crossover.{ending}", crossover_text(swept(), style) + "\n")
+
+
+def test_a_sentence_tells_a_tie_from_what_is_undecided():
+    found = swept()
+    assert wins(found, "plain") == [
+        "im2col wins at 2 of 4 measured points, most at kernel=3 groups=1 (3.00 times); "
+        "ties for the lead at 1 point.",
+        "fft wins at 1 of 4 measured points, most at kernel=7 groups=1 (4.00 times); "
+        "ties for the lead at 1 point.",
+    ]
 
 
 def test_a_point_says_how_it_is_known():

@@ -14,7 +14,7 @@ from gemmbench.network_choice import Choice, Chosen
 from gemmbench.network_graph import Node
 from gemmbench.network_pass import Failure, LayerResult
 from gemmbench.network_reference import LayerCheck
-from gemmbench.problem import Conv2d, Linear
+from gemmbench.problem import Conv2d, Gemm, Linear
 from gemmbench.suite import Layer, Suite
 from gemmbench.trial import Contender, TrialState
 from gemmbench_results.report.network import (
@@ -86,6 +86,17 @@ def test_the_text_of_a_pass_is_as_golden(style, ending):
 
 def test_the_csv_of_a_pass_is_as_golden():
     check_golden("network.csv", csv_text(network_rows(example_pass())))
+
+
+def test_a_network_of_products_alone_has_rows_and_no_images():
+    result = example_pass()
+    layers = (Layer("product", Gemm(8, 16, 4), "x"),)
+    suite = Suite("products", "Made up", "x", layers, "products.yaml")
+    (first, *_) = result.layers
+    product = replace(first, node=suite.network().nodes[0])
+    told = replace(result, suite=suite, network=suite.network(), layers=(product,))
+    assert "per batch of 8, 2.64 ms per row, 379 rows/s" in network_text(told)
+    assert "image" not in network_text(told)
 
 
 def test_the_share_is_that_of_the_products():

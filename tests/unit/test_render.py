@@ -30,6 +30,16 @@ def test_nested_values_become_columns_and_free_mappings_json():
     assert row == {"seconds.median": "0.5", "seconds.low": "", "config": '{"mr": 8}'}
 
 
+def test_a_mapping_that_a_row_lacks_makes_no_empty_column():
+    timed = {"state": "COMPLETE", "seconds": {"median": 0.5}, "gflops": 1.0}
+    failed = {"state": "FAILED", "seconds": None, "gflops": None}
+    for rows in ([timed, failed], [failed, timed]):
+        first, second = read(csv_text(rows))
+        assert set(first) == {"state", "seconds.median", "gflops"}
+        assert {first["seconds.median"], second["seconds.median"]} == {"0.5", ""}
+    assert read(csv_text([failed])) == [{"state": "FAILED", "seconds": "", "gflops": ""}]
+
+
 def test_rows_that_lack_a_column_leave_it_empty():
     assert read(csv_text([{"a": 1}, {"b": True}])) == [{"a": "1", "b": ""}, {"a": "", "b": "true"}]
 

@@ -8,7 +8,7 @@ from example_trials import CONV1, CONV2, FC6, MACHINE, blas, numba, trial
 
 from gemmbench.errors import GemmbenchError
 from gemmbench.trial import Trial
-from gemmbench_results.report.web.evidence import gather
+from gemmbench_results.report.web.evidence import fuller, gather
 from gemmbench_results.store import Store, open_store
 from report_example import PROTOCOL, SOFTWARE, fill, full_trials, searched
 
@@ -47,6 +47,17 @@ def test_a_sweep_is_reported_only_where_there_is_nothing_else(store: Store) -> N
     assert gather(store).run.number == sweep
     whole = stored(store, [CONV1_RACE, FC6_RACE])
     assert gather(store).run.number == whole
+
+
+def test_what_a_network_raced_to_fill_gaps_is_no_race_of_the_suite(store: Store) -> None:
+    gaps = stored(store, [CONV1_RACE, FC6_RACE], command="gemmbench network alexnet --threads 2")
+    assert gather(store).run.number == gaps, "there is nothing else"
+    raced = stored(store, [CONV1_RACE], command="gemmbench run alexnet --only conv1")
+    stored(store, [FC6_RACE, CONV1_RACE], command="gemmbench network alexnet")
+    found = gather(store)
+    assert found.run.number == raced
+    assert fuller(store, found) == [(3, 2), (1, 2)]
+    assert fuller(store, gather(store, number=gaps)) == []
 
 
 def test_a_suite_is_chosen_by_name_and_two_of_one_run_are_asked_about(store: Store) -> None:

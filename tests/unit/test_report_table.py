@@ -13,8 +13,16 @@ from example_trials import CONV1, blas, example_trials, example_verdicts, numba,
 from gemmbench.ranking import rank
 from gemmbench.stats import Summary, Verdict
 from gemmbench.trial import Contender, TrialState
+from gemmbench_results.report.render import narrow_text
 from gemmbench_results.report.sentences import plain_sentences
-from gemmbench_results.report.table import config_text, seconds_text, time_text, trial_table
+from gemmbench_results.report.table import (
+    TILES,
+    TUNED,
+    config_text,
+    seconds_text,
+    time_text,
+    trial_table,
+)
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 
@@ -57,7 +65,8 @@ def test_wrong_result_is_never_ranked():
     first, second = table_rows(trial_table([wrong, right], {}))[:2]
     assert "numba" in first
     assert "1.00" in first
-    assert second.split()[-2:] == ["WRONG", "bad"]
+    assert second.split()[-1] == "WRONG"
+    assert "WRONG: blas on conv1: bad" in trial_table([wrong, right], {})
     assert "GFLOP" not in second
     assert " ms" not in second
 
@@ -65,9 +74,28 @@ def test_wrong_result_is_never_ranked():
 def test_only_the_faster_of_default_and_tuned_is_shown():
     default = trial("conv1", CONV1, numba("im2col"), 0.010)
     tuned = trial("conv1", CONV1, numba("im2col", tuned=True), 0.011)
-    rows = table_rows(trial_table([default, tuned], {}))
-    assert len(rows) == 1
-    assert "mr=6 nv=2 kc=256 (default)" in rows[0]
+    first, blank, *tiles = table_rows(trial_table([default, tuned], {}))
+    assert ("numba im2col" in first, "*" in first, blank) == (True, False, "")
+    assert tiles == [TILES, "conv1, numba im2col: mr=6 nv=2 kc=256 (default)"]
+
+
+def test_the_tile_sizes_of_who_leads_stand_below_and_a_star_marks_what_was_found():
+    tuned = trial("conv1", CONV1, numba("im2col", tuned=True), 0.01)
+    slower = trial("conv1", CONV1, numba("direct"), 0.02)
+    text = trial_table([tuned, slower], {"conv1": [Verdict("winner", (0,))]})
+    assert " numba im2col * " in text
+    assert f"{TUNED}\n\n{TILES}\nconv1, numba im2col: mr=8 nv=3 kc=320" in text
+    assert "conv1, numba direct" not in text
+
+
+def test_a_table_fits_into_a_terminal():
+    widest = max(len(line) for line in trial_table(example_trials(), {}).splitlines()[:12])
+    assert widest <= 130
+
+
+@pytest.mark.parametrize("style", ["table", "markdown"])
+def test_no_row_is_no_table(style):
+    assert narrow_text({"a": "left"}, [], style) == ""
 
 
 def test_a_wrong_tuned_config_is_shown_beside_its_default():
@@ -81,7 +109,7 @@ def test_a_contender_that_ties_only_with_its_own_default_has_won():
     trials = [trial("conv1", CONV1, numba("im2col", tuned), 0.01) for tuned in (False, True)]
     trials.append(trial("conv1", CONV1, blas("im2col"), 0.02))
     rows = table_rows(trial_table(trials, {"conv1": [Verdict("tie", (0, 1))]}))
-    assert " winner " in rows[0]
+    assert rows[0].split()[-1] == "winner"
     assert "winner" not in rows[1]
 
 
@@ -196,9 +224,11 @@ def test_suggested_command_names_the_suite_as_the_user_typed_it():
     assert last.endswith("gemmbench run 'my suites/net.yaml' --only conv1 --budget 300")
 
 
-def test_errors_stand_beside_the_time():
-    exact = trial("conv1", CONV1, blas("im2col"), 0.01, relative_error=1.24e-6, rms_error=2e-7)
-    assert "1.2e-06/2.0e-07" in trial_table([exact], {})
+def test_errors_stand_beside_the_time_where_they_are_limited():
+    errors = {"relative_error": 1.24e-6, "rms_error": 2e-7}
+    for limit, shown in ((1e-5, True), (None, False)):
+        exact = trial("conv1", CONV1, blas("im2col"), 0.01, error_limit=limit, **errors)
+        assert ("1.2e-06/2.0e-07" in trial_table([exact], {})) is shown
 
 
 def test_who_is_too_inexact_is_fast_and_no_winner():

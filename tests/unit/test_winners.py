@@ -1,10 +1,17 @@
 """The stored winners as a table: who won, read as people say it."""
 
+from dataclasses import replace
+
 from example_trials import MACHINE, trial
 
 from gemmbench.problem import Gemm
 from gemmbench.trial import Contender, readable
-from gemmbench_results.report.winners import Winner, winners_data, winners_table
+from gemmbench_results.report.winners import (
+    Winner,
+    winners_data,
+    winners_header,
+    winners_table,
+)
 
 PROBLEM = Gemm(8, 8, 8)
 
@@ -30,3 +37,25 @@ def test_programs_are_told_backend_and_algorithm_apart() -> None:
 def test_a_label_of_two_names_stays_as_it_is() -> None:
     labels = ("numba im2col prepared", "fft fft-full", "fft:mkl fft", "cupy ", "./my k.py:K gemm")
     assert [readable(label) for label in labels] == list(labels)
+
+
+def test_it_is_said_which_run_each_figure_is_of_where_there_are_several() -> None:
+    one = winner(Contender("numba", "gemm"))
+    (header, _, row, *notes) = winners_table([one]).splitlines()
+    assert (header.split()[:5], row.split()[-2:]) == (
+        ["layer", "contender", "ms", "in", "run"], ["3", "winner"],
+    )  # fmt: skip
+    assert notes == [], "all figures are of one run"
+    other = replace(winner(Contender("blas", "gemm")), layer="fc6", run=5, beside=(3, 1))
+    text = winners_table([one, other])
+    assert "times of different runs cannot be compared" in text
+    assert "Results that rest on races of other runs, too: fc6 (run 3, 1)." in text
+    data = winners_data([one, other], MACHINE, ["fc7"])
+    assert [told["beside"] for told in data["winners"]] == [[], [3, 1]]
+    assert data["without_race"] == ["fc7"]
+
+
+def test_a_header_names_the_run_and_the_layers_that_have_none() -> None:
+    text = winners_header([winner(Contender("numba", "gemm"))], MACHINE, "alexnet", ["fc7"])
+    assert "winner, run 3 */" in text
+    assert "/* no race is stored of FC7 */" in text

@@ -85,8 +85,9 @@ def main() -> None:
         click.echo(f"gemmbench: error: {error}", err=True)
         sys.exit(USAGE_ERROR)
     except click.UsageError as error:
-        hint = f" Try '{error.ctx.command_path} --help'." if error.ctx is not None else ""
-        click.echo(f"gemmbench: error: {error.format_message()}{hint}", err=True)
+        from gemmbench.cli.usage import usage_line
+
+        click.echo(f"gemmbench: error: {usage_line(error)}", err=True)
         sys.exit(USAGE_ERROR)
     except click.ClickException as error:
         click.echo(f"gemmbench: error: {error.format_message()}", err=True)

@@ -99,14 +99,16 @@ def self_test(asked: Asked, given: Given, thresholds: "Thresholds", repeats: int
 
 
 def self_test_code(test: "SelfTest", *, strict: bool) -> int:
-    """130 if it was interrupted, 5 or 6 if the code is wrong or fails, 3 if strict, else 0."""
+    """130 if interrupted, 5 or 6 if wrong or failed, 3 if strict, 4 if nothing ran, else 0."""
     if any(outcome.interrupted for outcome in test.outcomes):
         return 130
     verdicts = {outcome.verdict() for outcome in test.outcomes}
     for verdict, code in (("WRONG", 5), ("FAILED", 6)):
         if verdict in verdicts:
             return code
-    return 3 if strict and test.verdict() != "OK" else 0
+    if strict and test.verdict() != "OK":
+        return 3
+    return 0 if test.comparisons() else 4
 
 
 def text_report(

@@ -9,6 +9,7 @@ from gemmbench.cli.options import json_option, quiet_option
 
 if TYPE_CHECKING:
     from gemmbench.machine import Machine
+    from gemmbench.problem import Problem
     from gemmbench_results.report.render import TableFormat
 
 ASK_SECONDS = 60.0
@@ -30,7 +31,8 @@ def backends(
 ) -> int:
     """List the backends: which are usable here, which library each drives, and why not.
 
-    Each is asked in a process of its own about a small product and a small convolution.
+    Each is asked in processes of its own about small products and convolutions of every kind; a
+    layer has those of its algorithms that apply to it.
     """
     from gemmbench.backend import installed_backends
     from gemmbench.machine import detect_machine
@@ -56,20 +58,32 @@ def backends(
 
 def ask(spec: str, machine: "Machine") -> dict[str, str]:
     """What the backend `spec` says of itself: status, algorithms, library, reason."""
-    from gemmbench.offers import NoOfferError, describe
-    from gemmbench.problem import Conv2d, Gemm
+    from gemmbench.offers import NoOfferError, algorithms_of, describe
     from gemmbench.race import Limits
 
-    limits = Limits(0, ASK_SECONDS)
-    algorithms: list[str] = []
+    limits, asked = Limits(0, ASK_SECONDS), shapes()
     row = {"backend": spec, "status": "usable", "algorithms": "", "library": "", "reason": ""}
-    for problem in (Gemm(64, 64, 64), Conv2d(1, 8, 16, 16, 8, (3, 3))):
-        try:
-            reply = describe(spec, problem, machine.cores, machine, limits)
-        except NoOfferError as error:
-            return {**row, "status": "broken", "reason": str(error)}
+    try:
+        reply = describe(spec, asked[0], machine.cores, machine, limits)
         if reply["unavailable"] is not None:
             return {**row, "status": "unavailable", "reason": reply["unavailable"]}
-        row["library"] = reply["library"]
-        algorithms += [offer["algorithm"] for offer in reply["offers"]]
-    return {**row, "algorithms": ", ".join(dict.fromkeys(algorithms))}
+        ways = algorithms_of(spec, asked, machine.cores, limits)
+    except NoOfferError as error:
+        return {**row, "status": "broken", "reason": str(error)}
+    names = dict.fromkeys(name for own in ways for name in own)
+    return {**row, "library": reply["library"], "algorithms": ", ".join(names)}
+
+
+def shapes() -> "list[Problem]":
+    """A small problem of each kind for which some backend has an algorithm of its own."""
+    from gemmbench.problem import Conv2d, Gemm, Linear
+
+    return [
+        Gemm(64, 64, 64),
+        Gemm(64, 64, 1),  # by a vector
+        Linear(8, 64, 64),
+        Conv2d(1, 8, 16, 16, 8, (3, 3)),
+        Conv2d(1, 8, 16, 16, 8, (1, 1)),
+        Conv2d(1, 8, 16, 16, 8, (3, 3), stride=(2, 2)),
+        Conv2d(1, 8, 16, 16, 8, (3, 3), groups=8),  # depthwise
+    ]

@@ -1,13 +1,14 @@
 """`gemmbench best`."""
 
 import json
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
 
 from gemmbench.cli.formats import format_option
 from gemmbench.cli.given import Asked, Given, gathered, what_is_asked
-from gemmbench.cli.options import Command, db_option
+from gemmbench.cli.options import Command, db_option, options_given
 from gemmbench.cli.raced import (
     batch_option,
     cache_option,
@@ -60,9 +61,9 @@ def best(suite: str, given: Given, backend: str | None, portfolio: int | None, f
     """Print the stored winner of each of SUITE's layers on this machine, with its config.
 
     The newest race of a layer counts. Who raced only earlier is compared through what ran
-    unchanged in both races, for times of different days are not comparable; who shares no race
-    is named. A winner whose kernel changed since is marked stale. Races with --max-error are found
-    with the same --max-error.
+    unchanged in both races, for times of different days are not comparable; who shares no race is
+    named, as are layers without a race and the run that each time is of. A winner whose kernel
+    changed since is marked stale. Races with --max-error are found with the same --max-error.
     """
     if portfolio is not None and format_ != "table":
         raise click.UsageError(
@@ -83,8 +84,23 @@ def best(suite: str, given: Given, backend: str | None, portfolio: int | None, f
             return 0
     if not found:
         raise GemmbenchError(nothing_stored(suite, given, asked.protocol.threads))
-    click.echo(text_of(marked(found, asked.machine, asked.protocol), asked, format_))
+    named = {winner.layer for winner in found}
+    without = [layer.name for layer in loaded.layers if layer.name not in named]
+    click.echo(text_of(marked(found, asked.machine, asked.protocol), without, asked, format_))
+    if without:  # on stderr where stdout is for a program to load
+        told = no_race(without, suite, backend)
+        click.echo(told, err=format_ not in ("table", "markdown"))
     return 0
+
+
+def no_race(without: "Sequence[str]", suite: str, backend: str | None) -> str:
+    """Which layers have no winner, and how to have one."""
+    whose = f" of {backend}" if backend else ""
+    only = "".join(f" --only {quote(name)}" for name in without)
+    return (
+        f"\nNo race{whose} is stored under these conditions of: {', '.join(without)}. "
+        f"Run: gemmbench run {suite}{options_given('only', 'format_', 'portfolio')}{only}"
+    )
 
 
 def nothing_stored(suite: str, given: Given, threads: int) -> str:
@@ -97,19 +113,20 @@ def nothing_stored(suite: str, given: Given, threads: int) -> str:
     )
 
 
-def text_of(winners: "list[Winner]", asked: Asked, format_: str) -> str:
-    """The winners in a format."""
+def text_of(winners: "list[Winner]", without: "Sequence[str]", asked: Asked, format_: str) -> str:
+    """The winners in a format; `without` are the layers that have none."""
     from gemmbench_results.report import winners as report
     from gemmbench_results.report.render import csv_text
 
-    data, machine = report.winners_data(winners, asked.machine), asked.machine
+    machine = asked.machine
+    data = report.winners_data(winners, machine, without)
     texts = {
         "table": lambda: report.winners_table(winners),
         "markdown": lambda: report.winners_table(winners, "markdown"),
         "csv": lambda: csv_text(data["winners"]).rstrip(),
         "json": lambda: json.dumps(data, indent=2),
-        "yaml": lambda: report.winners_yaml(winners, machine).rstrip(),
-        "c-header": lambda: report.winners_header(winners, machine, asked.suites[0].name),
+        "yaml": lambda: report.winners_yaml(data).rstrip(),
+        "c-header": lambda: report.winners_header(winners, machine, asked.suites[0].name, without),
     }
     return texts[format_]()
 
@@ -149,7 +166,9 @@ def winner_of(
     found = champion(races, weights, backend)
     if found is None:
         return None
-    return Winner(layer.name, found.trial, found.verdict, found.run, found.unraced)
+    return Winner(
+        layer.name, found.trial, found.verdict, found.run, found.unraced, beside=found.beside
+    )
 
 
 def marked(winners: "list[Winner]", machine: "Machine", protocol: "RaceProtocol") -> "list[Winner]":

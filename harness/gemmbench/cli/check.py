@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gemmbench_results.report.comparison_formats import ComparisonFormat
     from gemmbench_results.report.comparisons import CheckReport
 
+NOTHING_COMPARED = 4  # the exit code where there was nothing to compare, or no base for some layer
 SECONDS_A_LAYER = 30.0  # at most, with confirmation, of small layers; for the progress line only
 
 
@@ -40,7 +41,7 @@ SECONDS_A_LAYER = 30.0  # at most, with confirmation, of small layers; for the p
 )
 @click.option("--resume", is_flag=True, help="Go on with the same check that was interrupted.")
 @click.option("--strict", is_flag=True, help="Exit with 3 if undecided or too noisy.")
-@click.option("--require-baseline", is_flag=True, help="Exit with 4 if there is no base.")
+@click.option("--require-baseline", is_flag=True, help="Exit with 4 if some layer has no base.")
 @gathered
 def check(
     suites: tuple[str, ...],
@@ -59,7 +60,8 @@ def check(
     """Compare head with base on each layer of SUITE, and fail if head got slower.
 
     Both sides are measured now, on this machine, in pairs of fresh processes that take turns.
-    Exit codes: 0 fine, 1 a regression, 5 a wrong result, 6 a crash, 130 interrupted.
+    Exit codes: 0 fine, 1 a regression, 4 nothing was compared, 5 a wrong result, 6 a crash, 130
+    interrupted. A first run, whose base does not have the kernel yet, is fine.
     """
     from gemmbench.gate import Thresholds
 
@@ -73,7 +75,16 @@ def check(
         )
         report = report_of(outcome, found, ", ".join(suite.name for suite in asked.suites))
         print_outcome(report, outcome, given, format_)
+        if code == NOTHING_COMPARED and (given.quiet or format_ != "table"):
+            say_why(report)  # a table says it itself
     return code
+
+
+def say_why(report: "CheckReport") -> None:
+    """Say on stderr that there is no base for some layer, or that nothing was compared."""
+    from gemmbench_results.report.comparisons import headline
+
+    click.echo(f"gemmbench: check: {headline(report)}", err=True)
 
 
 def print_outcome(

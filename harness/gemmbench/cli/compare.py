@@ -9,7 +9,7 @@ from gemmbench.cli.effort import budget_option, tune_option
 from gemmbench.cli.formats import format_option
 from gemmbench.cli.given import Given, gathered, run_options, what_is_asked
 from gemmbench.cli.measuring import measuring_options
-from gemmbench.cli.plan import dry_run_option
+from gemmbench.cli.plan import check_db, dry_run_option
 from gemmbench.cli.raced import batch_lowering_option
 from gemmbench.cli.reusing import SETTINGS, check_reuse
 from gemmbench.cli.suite import SuiteName
@@ -77,6 +77,8 @@ def compare(
         check_reuse(by, sweeps, given.tune, given.batch_lowering)
     asked = what_is_asked((suite,), given)
     options = run_options(given, asked)
+    if dry_run:
+        check_db(given.db)
     if sweeps:
         grid = sweeping.grid_of(asked, sweeps, options)
         if dry_run:

@@ -44,7 +44,7 @@ CHEAP = "gemmbench_backends.cheap_layers:CheapLayers"
     help="Passes that are timed, shared among the processes.",
 )
 @processes_option("Fresh processes that repeat the passes.")
-@batch_option("Images of one pass")
+@batch_option("Images, or rows, of one pass")
 @dtype_option
 @backends_option("that may compute layers", default="all that can share a process")
 @algorithms_option("that may compute layers")

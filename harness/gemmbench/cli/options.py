@@ -41,7 +41,7 @@ class Positive(click.FloatRange):
         """`value` as a number; fails for infinity and NaN too."""
         number: float = super().convert(value, param, ctx)
         if not isfinite(number):
-            self.fail(f"{value} is not a finite {self.meaning}.", param, ctx)
+            self.fail(f"got {value!r}, expected a finite {self.meaning}.", param, ctx)
         return number
 
 

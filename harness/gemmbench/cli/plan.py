@@ -24,24 +24,24 @@ def print_plan(
     options: "RunOptions",
     seconds: float,
     conditions: str = "",
+    around: str = "",
 ) -> int:
     """Print what would be raced in `seconds` and which backends are missing; always 0.
 
-    `conditions`: caches and operands, where they are not those of the protocol alone. Raises
-    GemmbenchError for layers that do not fit in memory and for what no backend has.
+    `conditions`: caches and operands, where they are not those of the protocol alone; `around`:
+    the layer whose shape is varied, in a sweep. Raises GemmbenchError for all that a run refuses.
     """
-    from gemmbench.backend import locate_backend
-    from gemmbench.offers import check_algorithms
-    from gemmbench.run_options import check_memory
+    from gemmbench.run import check_run
+    from gemmbench.run_options import check_names
 
     protocol, machine = asked.protocol, asked.machine
     layers = [(suite, layer) for suite in suites for layer in suite.layers]
-    for spec in options.backends:
-        locate_backend(spec)
-    check_memory(layers, options)
-    check_algorithms([layer.problem for _, layer in layers], options, protocol, machine)
+    check_names(suites)
+    check_run(layers, options, protocol, machine)
     for suite in suites:
         click.echo(f"{suite.name}: {suite.description}")
+        if around:
+            click.echo(f"shapes around {around}:")
         for layer in suite.layers:
             click.echo(f"  {layer.name:<12} {layer.problem.gemm()} {layer.problem.dtype}")
     missing = unavailable(layers[0][1].problem, asked, options)
@@ -54,6 +54,13 @@ def print_plan(
         f"{protocol.processes} processes, tune {options.tune}, at most about {seconds:.0f} s"
     )
     return 0
+
+
+def check_db(db: str) -> None:
+    """Raise GemmbenchError for a database that a run could not use. Writes nothing."""
+    from gemmbench_results.inspection import store_info
+
+    store_info(db)
 
 
 def unavailable(problem: "Problem", asked: "Asked", options: "RunOptions") -> dict[str, str]:

@@ -1,9 +1,12 @@
-"""How far a run has come: a live line with the remaining time on a terminal, nothing in a pipe."""
+"""How far a run has come, on stderr: a live line on a terminal, a line a layer in a log."""
 
 import sys
+import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
@@ -22,11 +25,19 @@ class TimeLeft(ProgressColumn):
         return Text(f"at most {left:.0f} s left")
 
 
-class ProgressLine:
-    """Follows a run on stderr. Use as a context manager; silent unless stderr is a terminal."""
+LOGGED_EVERY = 1.0  # seconds at least between two lines of a log; a pass prepares faster
 
-    def __init__(self, seconds: float, *, quiet: bool) -> None:
+
+class ProgressLine:
+    """Follows a run on stderr. Use as a context manager; silent if `quiet`."""
+
+    def __init__(
+        self, seconds: float, *, quiet: bool, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._shown = sys.stderr.isatty() and not quiet
+        self._logged = not sys.stderr.isatty() and not quiet
+        self._seconds, self._clock, self._began = seconds, clock, clock()
+        self._last_logged = -LOGGED_EVERY  # since it began
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -52,9 +63,20 @@ class ProgressLine:
 
     def layer(self, suite: str, name: str, position: int, total: int) -> None:
         """Layer `position` of `total` begins, counted from 0."""
-        self._layer = f"{suite} {name} ({position + 1}/{total})"
+        self._layer = " ".join(filter(None, [suite, name, f"({position + 1}/{total})"]))
         self._progress.update(self._line, completed=position / total, description=self._layer)
+        if name:  # without, none has begun: what is asked may yet be refused in one line
+            self._log()
 
     def step(self, text: str) -> None:
         """What is being done now."""
         self._progress.update(self._line, description=f"{self._layer}: {text}")
+
+    def _log(self) -> None:
+        """A line of a log, unless there was one a moment ago."""
+        elapsed = self._clock() - self._began
+        if self._logged and elapsed - self._last_logged >= LOGGED_EVERY:
+            left = self._seconds - elapsed
+            text = f"at most {left:.0f} s left" if left > 0 else "which takes longer than planned"
+            click.echo(f"gemmbench: {self._layer}, {text}", err=True)
+            self._last_logged = elapsed

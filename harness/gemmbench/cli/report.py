@@ -21,7 +21,8 @@ FILE = "report.html"
     "--run",
     "number",
     type=click.IntRange(min=1),
-    help="Run to report. [default: the newest of those that raced the most layers]",
+    help="Run to report. [default: the newest of those that raced the most layers; what 'network' "
+    "raced, and sweeps, where there is nothing else]",
 )
 @click.option(
     "--html",
@@ -37,7 +38,7 @@ def report(suite: str | None, number: int | None, html: str | None, quiet: bool,
     race. The file needs no server and no network, and draws where the time goes, GFLOP/s under the
     roof, algorithms, stages, searches and history, over a table of every trial.
     """
-    from gemmbench_results.report.web.evidence import gather
+    from gemmbench_results.report.web.evidence import fuller, gather
     from gemmbench_results.report.web.page import plotly_source, report_page
     from gemmbench_results.report.web.summary import headline
     from gemmbench_results.store import open_store
@@ -45,13 +46,24 @@ def report(suite: str | None, number: int | None, html: str | None, quiet: bool,
     plotly = plotly_source()
     with open_store(db, create=False) as store:
         evidence = gather(store, suite_name(suite), number)
+        others = fuller(store, evidence) if number is None else []
         target = place(html, store.name)
         page = report_page(evidence, counts_of(suite, evidence), Path(store.name).name, plotly)
     write(target, page)
     if not quiet and target != "-":
         click.echo(f"{evidence.suite}: {headline(evidence.trials)}")
-        click.echo(f"{target}: {len(page.encode()) / 1e6:.1f} MB, run {evidence.run.number}")
+        click.echo(f"{target}: {len(page.encode()) / 1e6:.1f} MB, {run_text(evidence)}")
+        for run, layers in others[:1]:
+            click.echo(f"Run {run} raced {layers} layers: --run {run} reports it.")
     return 0
+
+
+def run_text(evidence: "Evidence") -> str:
+    """Which run is reported: 'run 3 (gemmbench run alexnet, 2026-11-26), 8 layers'."""
+    run = evidence.run
+    layers = len({trial.layer for trial in evidence.trials if trial.purpose == "race"})
+    plural = "s" if layers != 1 else ""
+    return f"run {run.number} ({run.command}, {run.started_at[:10]}), {layers} layer{plural}"
 
 
 def place(html: str | None, database: str) -> str:

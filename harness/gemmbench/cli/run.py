@@ -9,7 +9,7 @@ from gemmbench.cli.formats import format_option
 from gemmbench.cli.given import Given, gathered, run_options, what_is_asked
 from gemmbench.cli.measuring import measuring_options
 from gemmbench.cli.options import options_given
-from gemmbench.cli.plan import dry_run_option, print_plan
+from gemmbench.cli.plan import check_db, dry_run_option, print_plan
 from gemmbench.cli.raced import batch_lowering_option
 from gemmbench.cli.racing import busy_machine, ended, race_and_print, verdicts_by_layer
 from gemmbench.cli.suite import SuiteName
@@ -49,6 +49,7 @@ def run(suites: tuple[str, ...], given: Given, dry_run: bool, format_: "TableFor
     asked = what_is_asked(suites, given)
     options = run_options(given, asked)
     if dry_run:
+        check_db(given.db)
         return print_plan(asked.suites, asked, options, budget_seconds(asked.suites, options))
     others = busy_machine()
     with open_store(given.db) as store:

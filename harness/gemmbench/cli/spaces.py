@@ -38,11 +38,16 @@ def checked_axes(
 
 
 def print_spaces(asked: Asked, options: "RunOptions", format_: "TableFormat") -> int:
-    """Print what there is to search, and why combinations are left out; always 0."""
-    from gemmbench.offers import check_algorithms
+    """Print what there is to search, and why combinations are left out; always 0.
 
-    problems = [layer.problem for suite in asked.suites for layer in suite.layers]
-    check_algorithms(problems, options, asked.protocol, asked.machine)
+    Raises GemmbenchError for all that the search would refuse.
+    """
+    from gemmbench.run import check_run
+    from gemmbench.run_options import check_names
+
+    check_names(asked.suites)
+    layers = [(suite, layer) for suite in asked.suites for layer in suite.layers]
+    check_run(layers, options, asked.protocol, asked.machine)
     found = list(offered_spaces(asked, options))
     rows = [space_data(name, space) for name, space in found]
     print_formatted(

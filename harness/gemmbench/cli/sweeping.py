@@ -43,11 +43,14 @@ def print_grid(grid: "Grid", asked: "Asked", options: "RunOptions") -> int:
     from gemmbench.compare.sweeping import sweep_seconds
     from gemmbench.suite import Layer
 
-    suite, _ = first_convolution(asked)
+    suite, base = first_convolution(asked)
     layers = tuple(
         Layer(grid.label(point), problem, suite.source) for point, problem in grid.problems.items()
     )
-    return print_plan([replace(suite, layers=layers)], asked, options, sweep_seconds(grid, options))
+    return print_plan(
+        [replace(suite, layers=layers)], asked, options, sweep_seconds(grid, options),
+        around=base.name,
+    )  # fmt: skip
 
 
 def sweep(

@@ -11,6 +11,7 @@ from gemmbench.cli.formats import format_option
 from gemmbench.cli.given import Asked, Given, gathered, run_options, what_is_asked
 from gemmbench.cli.listing import print_listings
 from gemmbench.cli.measuring import measuring_options
+from gemmbench.cli.plan import check_db
 from gemmbench.cli.racing import ended, race_and_print, verdicts_by_layer
 from gemmbench.cli.spaces import checked_axes, print_spaces
 from gemmbench.cli.suite import SuiteName
@@ -103,9 +104,10 @@ def tune(
     )
     if dry_run and arch:
         return print_listings(asked, options, arch, format_)
-    if dry_run:
-        return print_spaces(asked, options, format_)
     axes = checked_axes(plot_axes, plot, asked, options) if plot_axes else None
+    if dry_run:
+        check_db(given.db)
+        return print_spaces(asked, options, format_)
     return tune_and_print(asked, options, given, plot, axes, format_)
 
 

@@ -4,11 +4,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from gemmbench.backend import locate_backend
 from gemmbench.errors import GemmbenchError
-from gemmbench.link import Link, RequestError, WorkerLostError, location_data
 from gemmbench.machine import Machine
-from gemmbench.problem import problem_to_data
+from gemmbench.offers import NoOfferError, algorithms_of
+from gemmbench.race import Limits
 from gemmbench.ranking import rank
 from gemmbench.run import begin_run
 from gemmbench.run_options import RunOptions, check_memory
@@ -107,18 +106,14 @@ def ways_of(grid: Grid, options: RunOptions, protocol: RaceProtocol) -> dict[Poi
     One that breaks when it is asked is left out here; the races say why.
     """
     found: dict[Point, set[str]] = {point: set() for point in grid.problems}
-    problems = [problem_to_data(problem) for problem in grid.problems.values()]
+    problems = list(grid.problems.values())
+    limits = Limits(0, options.timeout, options.memory_bytes)
     for spec in options.specs():
-        location = locate_backend(spec)
-        with Link(
-            location, next(iter(grid.problems.values())), threads=protocol.threads,
-            timeout=options.timeout, memory_bytes=options.memory_bytes,
-        ) as link:  # fmt: skip
-            try:
-                reply = link.ask("ways", location=location_data(location), problems=problems)
-            except (RequestError, WorkerLostError):
-                continue
-        for point, names in zip(grid.problems, reply["ways"], strict=True):
+        try:
+            ways = algorithms_of(spec, problems, protocol.threads, limits)
+        except NoOfferError:
+            continue
+        for point, names in zip(grid.problems, ways, strict=True):
             wanted = [n for n in names if not options.algorithms or n in options.algorithms]
             found[point] |= {f"{spec} {name}" for name in wanted}
     return {point: frozenset(names) for point, names in found.items()}

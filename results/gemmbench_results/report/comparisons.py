@@ -6,6 +6,7 @@ from math import isfinite
 
 from gemmbench.aa import Visible
 from gemmbench.comparison import Comparison, GateVerdict
+from gemmbench.trial import TrialState
 from gemmbench.ways import Refusal
 from gemmbench_results.report.render import TextFormat, prose, table_text
 
@@ -30,6 +31,7 @@ WORDS = {
     GateVerdict.IMPROVED: "faster",
     GateVerdict.OK: "no slower than allowed",
 }
+BROKE = (TrialState.WRONG, TrialState.FAILED)
 NAMED = (GateVerdict.REGRESSED, GateVerdict.IMPROVED)  # with their layers, up to
 MOST_NAMED = 3
 SUITE_WORDS = {
@@ -39,6 +41,12 @@ SUITE_WORDS = {
     "WRONG": "Head gives a wrong result.",
     "FAILED": "Head failed.",
 }
+BROKEN_BASE = "Nothing was compared: base is wrong or fails. Compare with one that works."
+NONE_IN_COMMON = (
+    "Nothing was compared: head computes none of these layers as base does. Choose others with "
+    "--only, or other backends or algorithms."
+)
+NOT_IN_TIME = "Nothing was measured in time. Raise --budget."
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +76,22 @@ def report_text(report: CheckReport, *, format: TextFormat = "table") -> str:  #
 
 def headline(report: CheckReport) -> str:
     """As 'REGRESSED: 1 of 8 slower: conv2 (numba) +6.2 %; 7 no slower than allowed.'."""
-    words = [SUITE_WORDS.get(report.verdict, ""), summary_sentence(report.comparisons)]
-    if not report.comparisons and words[0]:
-        words.pop()
-    return f"{report.verdict}: {' '.join(filter(None, words))}"
+    said = SUITE_WORDS.get(report.verdict, "")
+    if not any(measured(one) for one in report.comparisons):
+        return f"{report.verdict}: {_why_nothing(report) or said}"
+    return (
+        f"{report.verdict}: {' '.join(filter(None, [said, summary_sentence(report.comparisons)]))}"
+    )
+
+
+def _why_nothing(report: CheckReport) -> str:
+    """Why nothing was compared, and what to do; '' where the verdict says it."""
+    if report.comparisons:
+        return NOT_IN_TIME
+    if report.verdict == "NO_BASELINE":
+        broke = any(one.side == "base" and one.state in BROKE for one in report.refusals)
+        return BROKEN_BASE if broke else ""
+    return NONE_IN_COMMON if report.verdict == "UNDECIDED" else ""
 
 
 def by_severity(comparisons: Sequence[Comparison]) -> list[Comparison]:
@@ -87,8 +107,6 @@ def by_severity(comparisons: Sequence[Comparison]) -> list[Comparison]:
 
 def summary_sentence(comparisons: Sequence[Comparison]) -> str:
     """As '1 of 8 slower: conv2 (numba) +6.2 %; 1 undecided; 6 no slower than allowed.'."""
-    if not comparisons:
-        return "Nothing was compared."
     clauses: list[str] = []
     for verdict in GateVerdict:
         found = [one for one in by_severity(comparisons) if one.verdict is verdict]

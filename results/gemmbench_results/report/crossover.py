@@ -16,6 +16,10 @@ from gemmbench_results.report.as_json import trial_to_data, verdict_to_data
 from gemmbench_results.report.render import LEFT, TextFormat, prose, table_text
 from gemmbench_results.report.side_by_side import peak_bytes, stage_share
 
+SHARED = {  # by verdict: what is said of one of several leaders
+    "tie": "ties for the lead",
+    "undecided": "is one of several leaders between which it is undecided",
+}
 PRODUCTS = ("im2col", "implicit-gemm")  # what the post's layers become: the baseline of the others
 AGAINST = ("fft", "fft-full", "winograd", "direct")
 MARKS = {"tie": "=", "undecided": "?"}
@@ -106,13 +110,16 @@ def over_products(trials: Sequence[Trial], algorithm: str, kind: str) -> float |
 
 
 def wins(swept: Swept, kind: str) -> list[str]:
-    """As 'fft wins at 5 of 9 measured points, most at kernel=11 (4.20 times).'."""
+    """As 'fft wins at 5 of 9 measured points, most at kernel=11 (4.20 times).'.
+
+    Where it is one of several leaders, it ties with them or it is undecided between them.
+    """
     measured = {p: c for p, c in _cells(swept, kind).items() if c.lead is not None}
     prepared = " prepared" if kind == "prepared" else ""
     lines = []
     for name in dict.fromkeys(name for cell in measured.values() for name in cell.leaders):
         own = {p: c for p, c in measured.items() if c.kind == "winner" and c.leaders == (name,)}
-        level = [p for p, c in measured.items() if name in c.leaders and p not in own]
+        shared = [c.kind for p, c in measured.items() if name in c.leaders and p not in own]
         clauses = []
         if own:
             most = max(own, key=lambda p: own[p].lead or 0.0)
@@ -120,9 +127,12 @@ def wins(swept: Swept, kind: str) -> list[str]:
                 f"wins at {len(own)} of {len(measured)} measured points, most at "
                 f"{swept.grid.label(most)} ({own[most].lead:.2f} times)"
             )
-        if level:
-            clauses.append(f"ties or is undecided at {len(level)}")
-        lines.append(f"{name}{prepared} {' and '.join(clauses)}.")
+        clauses += [
+            f"{words} at {count} point{'s'[: count - 1]}"
+            for kind, words in SHARED.items()
+            if (count := shared.count(kind))
+        ]
+        lines.append(f"{name}{prepared} {'; '.join(clauses)}.")
     return lines
 
 

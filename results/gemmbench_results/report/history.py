@@ -26,7 +26,10 @@ NEVER_A_GATE = (
     "A history informs; it decides nothing. To compare two versions, run 'gemmbench check'."
 )
 
-COLUMNS = ("layer", "contender", "against", "runs", "median", "latest", "time", "history", "steps")
+COLUMNS = (
+    "suite", "layer", "contender", "against", "runs", "median", "latest", "time", "history",
+    "steps",
+)  # fmt: skip
 RIGHT = {"runs", "median", "latest"}
 POINT = ("run", "started_at", "seconds", "value", "tuned", "config", "source_hash", "library")
 SERIES = ("suite", "layer", "shape", "dtype")
@@ -93,6 +96,7 @@ def _group(group: Group, style: TextFormat) -> Iterator[str]:
 def _row(series: Series) -> list[str]:
     values = [point.value for point in series.points]
     return [
+        series.suite,
         series.layer,
         contender_name(series.contender),
         series.reference,

@@ -32,6 +32,7 @@ COLUMNS = {
     "median": "left", "share": "right", "alone": "right", "raced": "right", "error/bound": "right",
     "tile sizes": "left",
 }  # fmt: skip
+IMAGE_AXES = 4  # N, C, H, W
 STAMPS_APART = 0.02  # of a pass that its layers' times may leave out before that is said
 
 
@@ -169,12 +170,12 @@ def _row(layer: LayerResult, result: PassResult) -> list[str]:
 
 def _sentences(result: PassResult) -> Iterator[str]:
     batch, times = result.network.batch(), summarize(result.passes)
-    per_image, threads = _per_image(result), result.threads
+    per_image, threads, unit = _per_image(result), result.threads, _unit(result)
     kind = "within one process" if times.within_process else f"over {times.processes} processes"
     yield (
         f"a pass, batch {batch}, {threads} thread{'s'[: threads - 1]}: "
         f"average {seconds_text(average(result.passes))}, median {time_text(times)} per batch "
-        f"of {batch}, {seconds_text(per_image)} per image, {digits(1 / per_image, 3)} images/s "
+        f"of {batch}, {seconds_text(per_image)} per {unit}, {digits(1 / per_image, 3)} {unit}s/s "
         f"({times.samples} passes, interval {kind})"
     )
     share = conv_fc_share(result)
@@ -274,7 +275,13 @@ def _seconds(measurement: Measurement) -> Mapping[str, float | int]:
     }
 
 
+def _unit(result: PassResult) -> str:
+    """What a batch has many of: images, or the rows of what is multiplied by weights."""
+    return "image" if len(result.network.input_shape) == IMAGE_AXES else "row"
+
+
 def _per_image(result: PassResult) -> float:
+    """Seconds for one of what a batch has many of."""
     return summarize(result.passes).median / result.network.batch()
 
 

@@ -43,6 +43,25 @@ def table_text(
     return "\n".join(line.rstrip() for line in text.splitlines())
 
 
+def narrow_text(
+    columns: Mapping[str, str],
+    rows: Sequence[Sequence[str]],
+    format: TextFormat,  # noqa: A002
+) -> str:
+    """As `table_text`, without the two blanks that tabulate adds to each name of a column."""
+    if format == "markdown" or not rows:
+        return table_text(columns, rows, format)
+    cells = [[one_line(cell) for cell in row] for row in (tuple(columns), *rows)]
+    rule = ["-" * max(map(len, column)) for column in zip(*cells, strict=True)]
+    text = tabulate(
+        [cells[0], rule, *cells[1:]],
+        tablefmt="plain",
+        disable_numparse=True,
+        colalign=list(columns.values()),
+    )
+    return "\n".join(line.rstrip() for line in text.splitlines())
+
+
 def prose(text: str, format: TextFormat) -> str:  # noqa: A002
     """A sentence beside a table: in Markdown, names in it are no markup."""
     return markdown_cell(text) if format == "markdown" else one_line(text)
@@ -57,10 +76,13 @@ def notes_text(notes: Sequence[str], format: TextFormat) -> str:  # noqa: A002
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """`rows` as CSV: nested mappings become columns such as seconds.median, lists JSON.
 
-    Missing values and numbers that are not finite are empty.
+    Missing values and numbers that are not finite are empty. A mapping that a row lacks makes no
+    column of its own beside those that it becomes in the others.
     """
     flat = [_flat(row) for row in rows]
-    names = list(dict.fromkeys(name for row in flat for name in row))
+    listed = dict.fromkeys(name for row in flat for name in row)
+    names = [name for name in listed if not _is_missing_mapping(name, flat, listed)]
+    flat = [{name: row[name] for name in names if name in row} for row in flat]
     if not names:
         return ""
     text = io.StringIO()
@@ -92,6 +114,14 @@ def _flat(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             found[f"{prefix}{name}"] = _cell(value)
     return found
+
+
+def _is_missing_mapping(
+    name: str, flat: Sequence[Mapping[str, Any]], names: Mapping[str, object]
+) -> bool:
+    """Whether `name` is a mapping in other rows and nothing in those that have it."""
+    nested = any(other.startswith(f"{name}.") for other in names)
+    return nested and all(row.get(name, "") == "" for row in flat)
 
 
 FREE = ("config", "device", "stages", "axes")  # mappings whose keys differ from row to row

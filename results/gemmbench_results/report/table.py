@@ -1,6 +1,7 @@
 """The table of a suite: one row a layer and contender, fastest first.
 
-Seconds are scaled here and nowhere else.
+Seconds are scaled here and nowhere else. A terminal has about 120 columns: what a reader seldom
+needs (intensity, both errors, the tile sizes of who is slower) is in the JSON and CSV alone.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,8 +11,8 @@ from gemmbench.ranking import is_implausible, may_win
 from gemmbench.roofline import above_roof, roofline
 from gemmbench.space import Config
 from gemmbench.stats import Summary, Verdict
-from gemmbench.trial import Trial, TrialState
-from gemmbench_results.report.render import LEFT, RIGHT, TextFormat, notes_text, table_text
+from gemmbench.trial import Trial, TrialState, readable
+from gemmbench_results.report.render import LEFT, RIGHT, TextFormat, narrow_text, notes_text
 from gemmbench_results.report.standing import (
     Standing,
     fraction_of_peak,
@@ -20,26 +21,24 @@ from gemmbench_results.report.standing import (
 )
 
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
-REASON_LENGTH = 90  # characters of a reason in the table; the JSON has all of it
 WIDEST = 100  # percent; a wider interval says only that nothing is known
 CHOSEN_ELSEWHERE = frozenset({"algorithm", "weights", "threads"})  # not tile sizes
 
 COLUMNS = {
     "layer": LEFT,
     "m×k×n": LEFT,
-    "backend": LEFT,
-    "algorithm": LEFT,
+    "contender": LEFT,
     "time": LEFT,
     "GFLOP/s": RIGHT,
     "% of peak": RIGHT,
-    "FLOP/B": RIGHT,
     "% of roof": LEFT,
     "speed": RIGHT,
     "error/bound": RIGHT,
-    "max/rms error": RIGHT,
+    "max/rms error": RIGHT,  # where a limit is set
     "result": LEFT,
-    "tile sizes": LEFT,  # or what went wrong; last, so that long texts widen no other column
 }
+TUNED = "* tile sizes that a search found; the others are the defaults, from cache sizes"
+TILES = "Tile sizes of who leads (of all in --format json):"
 SAME_WEIGHTS = "speed is against the fastest of the layer with the same weights, plain or prepared"
 TOO_INEXACT = "inexact"
 INEXACT_NOTE = "inexact: its largest error is above --max-error or the suite's, so it cannot win"
@@ -72,9 +71,13 @@ def trial_table(
         return ""
     columns = [name for name in COLUMNS if any(row[name] for row in rows)]
     kept = {name: COLUMNS[name] for name in columns}
-    table = table_text(kept, [[row[name] for name in columns] for row in rows], format)
-    notes = notes_text(list(footnotes([s for layer in layers.values() for s in layer])), format)
-    return "\n\n".join(part for part in (table, notes) if part)
+    table = narrow_text(kept, [[row[name] for name in columns] for row in rows], format)
+    standing = [s for layer in layers.values() for s in layer]
+    tuned = [TUNED] if any(s.summary and s.trial.contender.tuned for s in standing) else []
+    notes = notes_text([*tuned, *footnotes(standing)], format)
+    tiles = [line for layer in layers.values() for line in _tiles(layer)]
+    sizes = notes_text([TILES, *tiles], format) if tiles else ""
+    return "\n\n".join(part for part in (table, notes, sizes) if part)
 
 
 def time_text(summary: Summary) -> str:
@@ -109,23 +112,26 @@ def _rows(layer: Sequence[Standing]) -> Iterator[dict[str, str]]:
     """Cells by column; the layer's name and shape stand in its first row only."""
     for position, standing in enumerate(_shown(layer)):
         trial = standing.trial
-        contender = trial.contender
-        prepared = " prepared" if contender.weights == "prepared" else ""
         yield {
             "layer": "" if position else trial.layer,
             "m×k×n": "" if position else str(trial.problem.gemm()),
-            "backend": contender.backend,
-            "algorithm": f"{contender.algorithm}{prepared}",
+            "contender": f"{readable(trial.contender.label())}{' *' * trial.contender.tuned}",
             **_timing(trial, standing.summary),
-            **_roof(trial, position == 0),
+            "% of roof": _roof(trial),
             "speed": "" if standing.speed is None else f"{standing.speed:.2f}",
             "error/bound": _error(trial),
-            "max/rms error": accuracy_text(trial),
+            "max/rms error": accuracy_text(trial) if trial.error_limit is not None else "",
             "result": standing.mark or _result(standing),
-            "tile sizes": _reason(trial)
-            if trial.reason
-            else config_text(contender.config, tuned=contender.tuned),
         }
+
+
+def _tiles(layer: Sequence[Standing]) -> Iterator[str]:
+    """As 'conv1, numba im2col: mr=8 nv=3', of those that lead, or of the fastest."""
+    timed = [standing for standing in layer if standing.summary is not None]
+    for standing in [s for s in timed if s.mark] or timed[:1]:
+        one = standing.trial.contender
+        if config := config_text(one.config, tuned=one.tuned):
+            yield f"{standing.trial.layer}, {readable(one.label())}: {config}"
 
 
 def _shown(layer: Sequence[Standing]) -> list[Standing]:
@@ -146,23 +152,15 @@ def _timing(trial: Trial, summary: Summary | None) -> dict[str, str]:
     }
 
 
-def _roof(trial: Trial, first: bool) -> dict[str, str]:
-    """The layer's intensity in its first row; how much of the roof a row reached, and of which."""
+def _roof(trial: Trial) -> str:
+    """How much a row reached of the roof over it; 'memory' where that bounds it."""
     found = roofline(trial)
-    share = "" if found is None or found.share is None else digits(100 * found.share, 3)
-    mark = " >" if above_roof(trial) and not is_implausible(trial) else ""
-    return {
-        "FLOP/B": digits(found.intensity, 3) if first and found else "",
-        "% of roof": f"{share} {found.bound}{mark}" if found and share else "",
-    }
-
-
-def _reason(trial: Trial) -> str:
-    """The beginning of the reason why a trial is not COMPLETE."""
-    reason = " ".join(trial.reason.split())
-    if len(reason) > REASON_LENGTH:
-        reason = reason[: REASON_LENGTH - 1].rstrip() + "…"
-    return reason
+    if found is None or found.share is None:
+        return ""
+    words = [digits(100 * found.share, 3)]
+    words += ["memory"] if found.bound == "memory" else []
+    words += [">"] if above_roof(trial) and not is_implausible(trial) else []
+    return " ".join(words)
 
 
 def _error(trial: Trial) -> str:

@@ -20,31 +20,35 @@ class Winner:
     layer: str
     trial: Trial
     verdict: str  # winner, tie, undecided
-    run: int
+    run: int  # that the trial and its time are of
     unraced: tuple[str, ...] = ()  # contenders that were timed, but in no race linked to this one
     stale: bool = False  # the kernel's source or its library changed since
+    beside: tuple[int, ...] = ()  # other runs that the verdict rests on
 
 
 def winners_table(winners: Sequence[Winner], format: TextFormat = "table") -> str:  # noqa: A002
-    """One line a layer."""
+    """One line a layer; under it, which runs the figures are of where there are several."""
     cells = [
         [
             winner.layer,
             readable(winner.trial.contender.label()),
             f"{1e3 * summarize(winner.trial.measurement).median:.4g}",
-            winner.verdict + (", stale" if winner.stale else ""),
             str(winner.run),
+            winner.verdict + (", stale" if winner.stale else ""),
             _config(winner.trial.contender.config),
         ]
         for winner in winners
     ]
-    headers = ["layer", "contender", "ms", "result", "run", "config"]
+    headers = ["layer", "contender", "ms", "in run", "result", "config"]
     table = table_text(dict.fromkeys(headers, LEFT), cells, format)
-    return "\n\n".join([table, *(prose(line, format) for line in _unraced(winners))])
+    notes = [*_runs(winners), *_unraced(winners)]
+    return "\n\n".join([table, *(prose(line, format) for line in notes)])
 
 
-def winners_data(winners: Sequence[Winner], machine: Machine) -> dict[str, Any]:
-    """As JSON-able data."""
+def winners_data(
+    winners: Sequence[Winner], machine: Machine, without: Sequence[str] = ()
+) -> dict[str, Any]:
+    """As JSON-able data; `without` are the layers that have no race."""
     return {
         "schema": 1,
         "machine": machine_to_data(machine),
@@ -62,23 +66,27 @@ def winners_data(winners: Sequence[Winner], machine: Machine) -> dict[str, Any]:
                 "source_hash": winner.trial.source_hash,
                 "verdict": winner.verdict,
                 "run": winner.run,
+                "beside": list(winner.beside),
                 "unraced": list(winner.unraced),
                 "stale": winner.stale,
             }
             for winner in winners
         ],
+        "without_race": list(without),
     }
 
 
-def winners_yaml(winners: Sequence[Winner], machine: Machine) -> str:
-    """The same as YAML."""
+def winners_yaml(data: Mapping[str, Any]) -> str:
+    """What `winners_data` gives as YAML."""
     import yaml
 
-    text: str = yaml.safe_dump(winners_data(winners, machine), sort_keys=False, allow_unicode=True)
+    text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
     return text
 
 
-def winners_header(winners: Sequence[Winner], machine: Machine, suite: str) -> str:
+def winners_header(
+    winners: Sequence[Winner], machine: Machine, suite: str, without: Sequence[str] = ()
+) -> str:
     """A C header: GEMMBENCH_<LAYER>_<AXIS> for every axis of every winner."""
     guard = f"GEMMBENCH_{_identifier(suite)}_H"
     lines = [
@@ -88,11 +96,30 @@ def winners_header(winners: Sequence[Winner], machine: Machine, suite: str) -> s
     ]
     for winner in winners:
         trial, prefix = winner.trial, f"GEMMBENCH_{_identifier(winner.layer)}"
-        lines += ["", f"/* {trial.problem.gemm()} {trial.problem.dtype}, {winner.verdict} */"]
+        what = f"{trial.problem.gemm()} {trial.problem.dtype}, {winner.verdict}, run {winner.run}"
+        lines += ["", f"/* {what} */"]
         names = {"backend": trial.contender.backend, "algorithm": trial.contender.algorithm}
         for name, value in {**names, **trial.contender.config}.items():
             lines.append(f"#define {prefix}_{_identifier(name)} {_literal(value)}")
+    if without:
+        lines += ["", f"/* no race is stored of {', '.join(map(_identifier, without))} */"]
     return "\n".join([*lines, "", f"#endif /* {guard} */"])
+
+
+def _runs(winners: Sequence[Winner]) -> list[str]:
+    """What a figure of one run says beside one of another; nothing where all are of one."""
+    lines = []
+    if len({run for winner in winners for run in (winner.run, *winner.beside)}) > 1:
+        lines.append(
+            "ms: the median call in the run beside it; times of different runs cannot be compared, "
+            "for the machine's pace differs."
+        )
+    rests = [
+        f"{one.layer} (run {', '.join(map(str, one.beside))})" for one in winners if one.beside
+    ]
+    if rests:
+        lines.append(f"Results that rest on races of other runs, too: {', '.join(rests)}.")
+    return lines
 
 
 def _unraced(winners: Sequence[Winner]) -> list[str]:

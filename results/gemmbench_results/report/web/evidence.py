@@ -19,6 +19,7 @@ from gemmbench_results.runs import Run
 from gemmbench_results.store import Store
 
 SWEEP = "--sweep"  # of `compare`: its layers are points of a grid and not a network's
+NETWORK = "network"  # the command: it races, in short, what has no stored winner yet
 MOST_RUNS = 20  # comparable runs that are read besides the one reported, the newest
 
 
@@ -49,9 +50,9 @@ class Evidence:
 def gather(store: Store, suite: str | None = None, number: int | None = None) -> Evidence:
     """The evidence on `suite` in run `number`.
 
-    Without a number, the newest of the runs that raced the most layers of the suite, sweeps only
-    where there is nothing else; without a suite, that of the newest race. Raises GemmbenchError
-    where there is no such race.
+    Without a number, the newest of the runs that raced the most layers of the suite; what `network`
+    raced to fill gaps, and sweeps, only where there is nothing else. Without a suite, that of the
+    newest race. Raises GemmbenchError where there is no such race.
     """
     name, chosen = _chosen(_raced(store, suite, number), store, suite, number)
     run = store.run(chosen)
@@ -71,7 +72,17 @@ def gather(store: Store, suite: str | None = None, number: int | None = None) ->
     )
 
 
-Rank = tuple[bool, int, int]  # no sweep, layers raced, run: the largest is reported
+def fuller(store: Store, evidence: Evidence) -> list[tuple[int, int]]:
+    """Runs that raced more layers of the suite than the one reported, each with how many.
+
+    The newest first; no sweeps, whose layers are points of a grid.
+    """
+    own = len({trial.layer for trial in evidence.trials if trial.purpose == "race"})
+    ranks = _raced(store, evidence.suite, None).values()
+    return sorted(((run, n) for kind, n, run in ranks if kind and n > own), reverse=True)
+
+
+Rank = tuple[int, int, int]  # 2 a race, 1 of a network's gaps, 0 a sweep; layers raced; run
 Raced = dict[tuple[int, str], Rank]  # by run and suite
 
 
@@ -91,13 +102,21 @@ def _raced(store: Store, suite: str | None, number: int | None) -> Raced:
     )
     return {
         (row["run_id"], row["suite"]): (
-            SWEEP not in row["command"],
+            _kind(row["command"]),
             row["layers"],
             row["run_id"],
         )
         for row in store.read(query)
         if suite in (None, row["suite"]) and number in (None, row["run_id"])
     }
+
+
+def _kind(command: str) -> int:
+    """How much a run tells of a suite by its command: the largest is reported."""
+    words = command.split()
+    if any(word.startswith(SWEEP) for word in words):
+        return 0
+    return 1 if words[1:2] == [NETWORK] else 2
 
 
 def _chosen(raced: Raced, store: Store, suite: str | None, number: int | None) -> tuple[str, int]:
