@@ -148,7 +148,7 @@ def algorithms_of(
 ) -> list[list[str]]:
     """The algorithms that the backend `spec` offers for each of `problems`, from one process.
 
-    None for what it does not compute. Raises NoOfferError if importing or asking it fails.
+    An empty list for what it does not compute. Raises NoOfferError if importing or asking it fails.
     """
     location = locate_backend(spec)
     with Link(

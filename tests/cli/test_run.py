@@ -87,7 +87,8 @@ def test_a_run_completes_prints_a_table_and_keeps_every_sample(tmp_path: Path) -
     done = gemmbench(tmp_path, "run", "tiny.yaml", *arguments)
     assert done.returncode == 0, done.stderr
     progress = [line.split(",")[0] for line in done.stderr.splitlines()]
-    assert progress == ["gemmbench: tiny fc (1/2)", "gemmbench: tiny square (2/2)"]
+    assert progress[0] == "gemmbench: tiny fc (1/2)"  # a quick second one may be left out
+    assert set(progress[1:]) <= {"gemmbench: tiny square (2/2)"}
     assert "square" in done.stdout
     assert "% of peak" in done.stdout
     with sqlite3.connect(tmp_path / "results" / "gemmbench.db") as db:

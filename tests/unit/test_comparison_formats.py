@@ -76,6 +76,7 @@ def test_what_there_was_no_time_for_is_told_with_the_remedy():
     unmeasured = replace(COMPARISONS[0], pairs=0, estimate=nan, verdict=GateVerdict.UNDECIDED)
     told = headline(CheckReport("s", [unmeasured], "UNDECIDED"))
     assert told == "UNDECIDED: Nothing was measured in time. Raise --budget."
+    assert "in time" not in headline(CheckReport("s", [unmeasured], "FAILED"))
 
 
 @pytest.mark.parametrize("verdict", ["WRONG", "FAILED", "TOO_NOISY", "NO_BASELINE", "UNDECIDED"])

@@ -66,7 +66,7 @@ def test_wrong_result_is_never_ranked():
     assert "numba" in first
     assert "1.00" in first
     assert second.split()[-1] == "WRONG"
-    assert "WRONG: blas on conv1: bad" in trial_table([wrong, right], {})
+    assert "WRONG: blas im2col on conv1: bad" in trial_table([wrong, right], {})
     assert "GFLOP" not in second
     assert " ms" not in second
 

@@ -69,8 +69,8 @@ class MicroKernel:
 def microkernel_ir(kernel: MicroKernel) -> str:
     """The module of `void name(k, a, lda, b, ldb, c, ldc, panel, tail, scale, ahead, step, run…)`.
 
-    Strides are bytes, pointers need no alignment. `tail`: valid lanes of the last vector. `scale`
-    points at SCALE_ELEMENTS of the dtype, alpha and beta first, then a row of the block in zeros.
+    Strides are bytes, pointers need no alignment. `tail`: lanes of the last vector of B that exist,
+    where not all do. `scale` points at alpha and beta; SCALE_ELEMENTS on lies a row of zeros.
     `ahead`, `step`: the line that the first trip asks for, and how far apart the others' are. The
     run is `tiles`, `a_step`, `b_step`, `c_step`: how many tiles, and how far apart their operands
     lie. A kernel that stores the panel computes one tile.

@@ -23,7 +23,7 @@ _TILES = (
     "lone",
 )  # fmt: skip
 # mc and nc are in tiles. keeps_panels: 0 if a packed panel of B may be overwritten by the next.
-# The first ahead_tiles of a block ask for the lines of the next panel, `unroll` of them a column.
+# The last ahead_tiles of a block ask for the lines of the next panel, `unroll` of them a column.
 _BLOCKS = (
     "kc", "mc", "nc", "order", "pack_a", "pack_b", "b_source", "keeps_panels", "ahead_tiles",
     "unroll",

@@ -199,7 +199,7 @@ def tiled_plan(
         plan.set(ahead_tiles=cut.ku * lines)
     plan.set(tail=shape.n - lone - (vectors - 1) * vector.lanes, lone=int(lone))
     scales = alpha != 1.0 or beta not in (0.0, 1.0)
-    plan.record["kernels"][0] = _kernel_table(plan, vector, cut, rows, columns, scales)
+    plan.record["kernels"][0] = _kernel_table(plan, vector, cut, rows, columns, scales, b_source)
     if b_source == BY_ROWS and _is_ragged(plan, vector):
         plan.set(pack_edge=_packing_kernel(columns[0], vector, edge=True))
     _set_buffers(plan, vector, cut, kc)
@@ -275,7 +275,7 @@ def _set_tiles(plan: Plan, rows: tuple[int, int, int], columns: tuple[int, int, 
 
 
 def _asks_ahead(cut: Blocking, rows: tuple[int, int, int]) -> bool:
-    """Whether the next panel of B is asked for by all tiles of this one: if they are enough."""
+    """Whether the last tiles of a panel of B ask for the next one: if there are enough of them."""
     tiles = min(-(-cut.mc // cut.mr), rows[2] // cut.grid[1])
     return cut.order == "panels" and cut.pack_b == "fused" and tiles >= _ENOUGH_TILES
 
@@ -288,7 +288,7 @@ def _sizes(tiles: tuple[int, int, int]) -> list[tuple[int, int]]:
 
 def _kernel_table(
     plan: Plan, vector: Vector, cut: Blocking, rows: tuple[int, int, int],
-    columns: tuple[int, int, int], scales: bool,
+    columns: tuple[int, int, int], scales: bool, b_source: int,
 ) -> Array:  # fmt: skip
     """Addresses of every kernel that the product can reach: at most 4, and as many to pack."""
     table = np.zeros((2, 2, 2), dtype=np.int64)
@@ -297,9 +297,9 @@ def _kernel_table(
     # A thread packs B while it is at its first tile row, so only those heights need to fuse.
     starts = {int(i >= rows[1]) for i in first_tiles(rows[2], cut.grid[1])}
     for place, width in _sizes(columns):
-        if cut.pack_b == "on":
-            table[1, 0, place] = _packing_kernel(width, vector)
         edge_only = place == 1 and columns[2] - columns[1] == 1 and _is_ragged(plan, vector)
+        if cut.pack_b == "on" and b_source == BY_ROWS and not edge_only:
+            table[1, 0, place] = _packing_kernel(width, vector)
         for low, height in _sizes(rows):
             kernel = MicroKernel(
                 height, width, vector, cut.ku, cut.pack_a != "off", asks_ahead=ahead,

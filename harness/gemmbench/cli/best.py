@@ -99,7 +99,7 @@ def no_race(without: "Sequence[str]", suite: str, backend: str | None) -> str:
     only = "".join(f" --only {quote(name)}" for name in without)
     return (
         f"\nNo race{whose} is stored under these conditions of: {', '.join(without)}. "
-        f"Run: gemmbench run {suite}{options_given('only', 'format_', 'portfolio')}{only}"
+        f"Run: gemmbench run {quote(suite)}{options_given('only', 'format_', 'portfolio')}{only}"
     )
 
 
@@ -109,7 +109,7 @@ def nothing_stored(suite: str, given: Given, threads: int) -> str:
     return (
         f"{suite}: no race of its layers is stored for this machine, "
         f"{threads} threads, {given.cache} caches and {limit.strip() or 'no --max-error'}. "
-        f"Run 'gemmbench tune {suite}{limit}'."
+        f"Run: gemmbench tune {quote(suite)}{limit}"
     )
 
 

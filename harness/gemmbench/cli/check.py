@@ -76,15 +76,17 @@ def check(
         report = report_of(outcome, found, ", ".join(suite.name for suite in asked.suites))
         print_outcome(report, outcome, given, format_)
         if code == NOTHING_COMPARED and (given.quiet or format_ != "table"):
-            say_why(report)  # a table says it itself
+            say_why(report, outcome)  # a table says it itself
     return code
 
 
-def say_why(report: "CheckReport") -> None:
-    """Say on stderr that there is no base for some layer, or that nothing was compared."""
-    from gemmbench_results.report.comparisons import headline
+def say_why(report: "CheckReport", outcome: "CheckOutcome") -> None:
+    """Say on stderr that nothing was compared, or which layers have no base."""
+    from gemmbench_results.report.comparisons import headline, refusal_sentence
 
-    click.echo(f"gemmbench: check: {headline(report)}", err=True)
+    missing = [] if outcome.compared_nothing() else outcome.missing_bases()
+    for line in map(refusal_sentence, missing) if missing else [headline(report)]:
+        click.echo(f"gemmbench: check: {line}", err=True)
 
 
 def print_outcome(

@@ -87,7 +87,7 @@ def headline(report: CheckReport) -> str:
 def _why_nothing(report: CheckReport) -> str:
     """Why nothing was compared, and what to do; '' where the verdict says it."""
     if report.comparisons:
-        return NOT_IN_TIME
+        return NOT_IN_TIME if report.verdict == "UNDECIDED" else ""
     if report.verdict == "NO_BASELINE":
         broke = any(one.side == "base" and one.state in BROKE for one in report.refusals)
         return BROKEN_BASE if broke else ""

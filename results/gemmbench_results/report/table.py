@@ -73,7 +73,7 @@ def trial_table(
     kept = {name: COLUMNS[name] for name in columns}
     table = narrow_text(kept, [[row[name] for name in columns] for row in rows], format)
     standing = [s for layer in layers.values() for s in layer]
-    tuned = [TUNED] if any(s.summary and s.trial.contender.tuned for s in standing) else []
+    tuned = [TUNED] if any(s.trial.contender.tuned for s in standing) else []
     notes = notes_text([*tuned, *footnotes(standing)], format)
     tiles = [line for layer in layers.values() for line in _tiles(layer)]
     sizes = notes_text([TILES, *tiles], format) if tiles else ""
@@ -208,7 +208,7 @@ def footnotes(standing: Sequence[Standing]) -> Iterator[str]:
         yield f"{NOT_COLD}: {', '.join(names)}"
     for trial in (s.trial for s in standing if s.trial.state in BROKEN):
         reason = " ".join(trial.reason.split())
-        yield f"{trial.state}: {trial.contender.backend} on {trial.layer}: {reason}"
+        yield f"{trial.state}: {readable(trial.contender.label())} on {trial.layer}: {reason}"
     declined: dict[tuple[str, str], list[str]] = {}
     for trial in (s.trial for s in standing if s.trial.state is TrialState.SKIPPED):
         declined.setdefault((trial.contender.backend, trial.reason), []).append(trial.layer)

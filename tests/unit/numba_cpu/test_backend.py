@@ -98,6 +98,25 @@ def test_problems_large_enough_for_threads_are_exact_on_every_grid(problem):
             assert_exact(problem, {**space.default, **choice, "grid": grid})
 
 
+@pytest.mark.parametrize(
+    ("problem", "algorithm"),
+    [
+        (Linear(20, 300, 209), "gemm"),  # of prepared weights too
+        (Conv2d(2, 32, 9, 9, 40, (3, 3), pad=(1, 1)), "implicit-gemm"),
+        (Conv2d(2, 32, 9, 9, 40, (3, 3), pad=(1, 1)), "im2col"),
+    ],
+    ids=lambda value: getattr(value, "kind", value),
+)
+@pytest.mark.parametrize("order", ["panels", "rows"])
+def test_a_lone_column_is_exact_over_several_blocks_along_k(problem, algorithm, order):
+    """209 outputs and 81 pixels are 1 more than whole registers of any width."""
+    for choice in (c for c in choices(problem, 2) if c["algorithm"] == algorithm):
+        default = BACKEND.search_space(problem, HERE, choice).default
+        blocks = {"path": "tiles", "kc": 128, "mr": 4, "nv": 2, "order": order}
+        for grid in ("1x1x1", "1x2x1", "1x1x2"):
+            assert_exact(problem, {**default, **choice, **blocks, "grid": grid})
+
+
 def test_stages_of_im2col_together_compute_the_layer():
     problem = Conv2d(1, 4, 9, 9, 6, (3, 3), (2, 2), (1, 1))
     (choice,) = [c for c in choices(problem, 1) if c["algorithm"] == "im2col"]

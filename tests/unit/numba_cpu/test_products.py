@@ -98,10 +98,19 @@ def test_every_packing_and_order_meets_both_tile_sizes_and_the_edge(
     """57 rows are tiles of 8 and 9; 7 vectors tiles of 2 and 3, the last one ragged.
 
     At nc = 200 a block has several panels of B. At mc = 60 it has all rows: with panels outermost,
-    one is overwritten by the next and, where it is fused, the next is asked for by all tiles.
+    one is overwritten by the next and, where it is fused, the next is asked for by all of its few
+    tiles.
     """
     vector = Vector("float32", 16)
     cut = Blocking(9, 3, 2, 48, mc, nc, order, pack_a, pack_b, grid)
+    assert_product(57, 101, 101, vector, cut, (1.0, 0.0), 3, transposed=False)
+
+
+@pytest.mark.parametrize("mc", [20, 60])
+def test_of_many_tiles_the_last_ask_for_the_next_panel(mc):
+    """57 rows are 19 tiles, of which two ask; at mc = 20 those of the first block."""
+    vector = Vector("float32", 16)
+    cut = Blocking(3, 1, 1, 48, mc, 200, "panels", "off", "fused")
     assert_product(57, 101, 101, vector, cut, (1.0, 0.0), 3, transposed=False)
 
 
