@@ -8,9 +8,11 @@ from gemmbench_results.report.table import seconds_text
 from gemmbench_results.report.web.algorithms import Cell, Ratios, Staged
 from gemmbench_results.report.web.chart import (
     HEAT,
+    NO_LINES,
     PALETTE,
     Figure,
     cells,
+    columns_width,
     downwards,
     fill,
     from_zero,
@@ -22,6 +24,8 @@ from gemmbench_results.report.web.chart import (
 )
 
 SLOWEST_SHADE = 16.0  # times the fastest; whatever is slower looks no different
+NUMBER_PIXELS, NAME_PIXELS = 46, 110  # of a cell with a ratio and of one with a name, at least
+SLANTED_PIXELS = 140  # of the layers' names, and of the last contender's beyond its column
 
 
 def ratios_figure(found: Ratios) -> Figure:
@@ -60,13 +64,16 @@ def ratios_figure(found: Ratios) -> Figure:
             }
         ],
         "layout": {
-            **layout(150 + 34 * len(found.layers)),
+            **layout(
+                max(34 * len(found.layers), rows_height(found.layers)),
+                columns_width(len(found.contenders), NUMBER_PIXELS) + SLANTED_PIXELS,
+            ),
             "xaxis": {
                 **cells(found.contenders),
                 "side": "top",
-                "tickangle": -30,
+                "tickangle": -45,
             },
-            "yaxis": {**cells(found.layers), "autorange": "reversed"},
+            "yaxis": {**downwards(found.layers), **NO_LINES},
         },
     }
 
@@ -106,7 +113,7 @@ def kernel_figure(found: Sequence[Cell]) -> Figure:
             }
         ],
         "layout": {
-            **layout(130 + 44 * len(kernels)),
+            **layout(44 * len(kernels), columns_width(len(strides), NAME_PIXELS)),
             "xaxis": cells([pair_text(s) for s in strides], title="stride"),
             "yaxis": cells([pair_text(k) for k in kernels], title="kernel"),
         },
@@ -129,10 +136,6 @@ def stages_figure(contenders: Sequence[Staged], names: Sequence[str]) -> Figure:
             "name": label(name),
             "y": rows,
             "x": [1e3 * dict(one.stages).get(name, 0.0) for one in contenders],
-            "text": [label(name) if name in dict(one.stages) else "" for one in contenders],
-            "textposition": "inside",
-            "insidetextanchor": "middle",
-            "textangle": 0,
             "hovertext": [
                 hover(one.contender, f"{name}: {seconds_text(dict(one.stages)[name])}")
                 if dict(one.stages).get(name)
@@ -167,10 +170,9 @@ def stages_figure(contenders: Sequence[Staged], names: Sequence[str]) -> Figure:
     return {
         "data": data,
         "layout": {
-            **layout(rows_height(len(rows)) + 30),
+            **layout(rows_height([one.contender for one in contenders]) + 20),
             "barmode": "stack",
             "bargap": 0.25,
-            "uniformtext": {"mode": "hide", "minsize": 10},
             "xaxis": from_zero("milliseconds a call"),
             "yaxis": downwards([one.contender for one in contenders]),
         },

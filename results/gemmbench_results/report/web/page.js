@@ -28,15 +28,79 @@ function coloured(value, style) {
 }
 
 // Without the button that opens Plotly's cloud and uploads the chart: no policy forbids a new window.
-const OPTIONS = { responsive: true, displaylogo: false, showSendToCloud: false,
-  plotlyServerURL: "", modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+const OPTIONS = { displaylogo: false, showSendToCloud: false, plotlyServerURL: "",
+  modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+const FITTINGS = 5;  // a legend that gets more room may change its columns, and with them its height
 
 async function draw(place) {
   const key = place.dataset.chart;
   const figure = coloured(figures[key][chosen[key] || 0], getComputedStyle(root));
-  await Plotly.react(place, figure.data, figure.layout, OPTIONS);
+  const { plot, narrowest } = figure.layout.meta;
+  place.style.minWidth = `${narrowest}px`;
+  width.set(place, place.clientWidth);
+  await Plotly.react(place, figure.data, touched(figure.layout), OPTIONS);
+  for (let count = 0; count < FITTINGS; count++) {
+    const change = fitting(place, plot);
+    if (!change) break;
+    await Plotly.relayout(place, change);
+  }
+  thin(place);
+  scrollable(place.parentElement);
   place.dataset.drawn = "";
 }
+
+// On a touch screen a finger scrolls the page and does not zoom the chart that it comes across.
+function touched(layout) {
+  if (!matchMedia("(hover: none)").matches) return layout;
+  const axes = Object.keys(layout).filter((name) => /^[xy]axis/.test(name));
+  return { ...layout, dragmode: false,
+    ...Object.fromEntries(axes.map((name) => [name, { ...layout[name], fixedrange: true }])) };
+}
+
+// What to change so that the plot keeps its height however high the legend is, and the legend
+// begins at the chart's edge; nothing once they do.
+function fitting(place, plot) {
+  const { l, w, h } = place._fullLayout._size;
+  const edge = -l / w;
+  const moved = Math.abs(place.layout.legend.x - edge) * w > 1;
+  const missing = Math.round(plot - h);
+  if (!moved && !missing) return null;
+  return { height: place.layout.height + missing, "legend.x": edge };
+}
+
+// Of the texts at points, hides those that would lie over an earlier one or be cut.
+function thin(place) {
+  const frame = place.getBoundingClientRect();
+  const kept = [];
+  for (const text of place.querySelectorAll(".textpoint text")) {
+    const box = text.getBoundingClientRect();
+    const fits = box.left >= frame.left && box.right <= frame.right && !kept.some((other) =>
+      box.left < other.right && other.left < box.right
+      && box.top < other.bottom && other.top < box.bottom);
+    text.style.visibility = fits ? "" : "hidden";
+    if (fits) kept.push(box);
+  }
+}
+
+// What is scrolled to the side is scrolled by the keyboard too.
+function scrollable(frame) {
+  const wide = frame.scrollWidth > frame.clientWidth;
+  if (wide) {
+    frame.tabIndex = 0;
+    frame.setAttribute("role", "region");
+  } else {
+    frame.removeAttribute("tabindex");
+    frame.removeAttribute("role");
+  }
+}
+
+// Each chart is drawn anew when the page gives it another width.
+const width = new Map();
+const resized = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    if (width.get(target) !== target.clientWidth) draw(target);
+  }
+});
 
 // All are begun at once: the browser prints what is there when the handlers of its event return.
 function drawAll() {
@@ -63,6 +127,10 @@ async function startCharts() {
     return;
   }
   await drawAll();
+  places.forEach((place) => {
+    resized.observe(place);
+    if (place.on) place.on("plotly_afterplot", () => thin(place));
+  });
   document.querySelectorAll("select[data-for]").forEach((one) => (one.onchange = choose));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
   addEventListener("beforeprint", () => { root.dataset.print = ""; drawAll(); });

@@ -164,8 +164,9 @@ def _chart(chart: Chart) -> str:
     )
     return (
         f'<article id="{chart.key}">{head}\n{chooser if len(chart.views) > 1 else ""}'
+        f'<div class=frame aria-label="{escape(chart.title)}, to be scrolled">'
         f'<div class=chart data-chart={chart.key} role=img aria-label="{escape(chart.title)}" '
-        f"aria-describedby={chart.key}-says></div>\n"
+        f"aria-describedby={chart.key}-says></div></div>\n"
         f"<details><summary>The figures as a table</summary>{_table(chart)}</details></article>"
     )
 

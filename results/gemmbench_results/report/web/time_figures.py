@@ -1,12 +1,12 @@
 """Figures of times and rates. Every text that a user could have written passes `label`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gemmbench_results.report.table import digits, seconds_text
 from gemmbench_results.report.web.chart import (
     Figure,
-    categories,
+    columns_width,
     downwards,
     fill,
     from_zero,
@@ -14,6 +14,7 @@ from gemmbench_results.report.web.chart import (
     label,
     layout,
     logarithmic,
+    numbered,
     place,
     rows_height,
     stroke,
@@ -22,6 +23,7 @@ from gemmbench_results.report.web.speeds import Bar, Rate, bandwidths, typical_p
 
 LAYERS_SHOWN = 24  # of a stacked bar; the quickest of more are drawn together
 OTHERS = "other layers"
+GROUP_PIXELS, BAR_PIXELS = 28, 6  # of a layer's bars and of each of them, at least
 PLACES = ("top center", "bottom center", "top right", "bottom left")  # layers in turn, to be apart
 
 
@@ -43,13 +45,11 @@ def network_figure(bars: Sequence[Bar], *, shares: bool = False) -> Figure:
     return {
         "data": data,
         "layout": {
-            **layout(rows_height(len(bars)) + 40),
+            **layout(rows_height([bar_name(bar) for bar in bars]) + 20),
             "barmode": "stack",
             "bargap": 0.28,
             "uniformtext": {"mode": "hide", "minsize": 11},
-            "xaxis": from_zero(
-                "per cent of the bar" if shares else "milliseconds, all layers one after another"
-            ),
+            "xaxis": from_zero("per cent of the bar" if shares else "milliseconds"),
             "barnorm": "percent" if shares else "",
             "yaxis": downwards([bar_name(bar) for bar in bars]),
         },
@@ -67,11 +67,12 @@ def rates_figure(rates: Sequence[Rate]) -> Figure:
     """Bars of GFLOP/s by layer and lane; a line across each layer's bars is the peak."""
     layers = list(dict.fromkeys(rate.layer for rate in rates))
     names = list(dict.fromkeys(rate.lane for rate in rates))
+    wide = max(GROUP_PIXELS, BAR_PIXELS * (len(names) + 1))
     data: list[dict[str, Any]] = [
         {
             "type": "bar",
             "name": label(name),
-            "x": [place(rate.layer) for rate in rates if rate.lane == name],
+            "x": [layers.index(rate.layer) for rate in rates if rate.lane == name],
             "y": [rate.gflops for rate in rates if rate.lane == name],
             "hovertext": [_rate_text(rate) for rate in rates if rate.lane == name],
             "hoverinfo": "text",
@@ -79,29 +80,14 @@ def rates_figure(rates: Sequence[Rate]) -> Figure:
         }
         for number, name in enumerate(names)
     ]
-    peaks = {rate.layer: rate.peak_gflops for rate in rates if rate.peak_gflops}
-    if peaks:
-        data.append(
-            {
-                "type": "scatter",
-                "name": "peak",
-                "mode": "markers",
-                "x": [place(layer) for layer in peaks],
-                "y": list(peaks.values()),
-                "hovertext": [
-                    f"peak beside it: {digits(peak, 3)} GFLOP/s" for peak in peaks.values()
-                ],
-                "hoverinfo": "text",
-                "marker": _dash(max(16, min(90, 620 // len(layers)))),
-            }
-        )
+    peaks = {layers.index(r.layer): r.peak_gflops for r in rates if r.peak_gflops}
     return {
-        "data": data,
+        "data": [*data, _peaks(peaks)] if peaks else data,
         "layout": {
-            **layout(420),
+            **layout(300, columns_width(len(layers), wide)),
             "barmode": "group",
             "bargap": 0.22,
-            "xaxis": categories(layers),
+            "xaxis": numbered(layers),
             "yaxis": from_zero("GFLOP/s"),
         },
     }
@@ -143,8 +129,8 @@ def roofline_figure(rates: Sequence[Rate]) -> Figure:
     return {
         "data": [*_roofs(rates), *data],
         "layout": {
-            **layout(500),
-            "xaxis": logarithmic("FLOP a byte, every operand moved once"),
+            **layout(380),
+            "xaxis": logarithmic("FLOP a byte"),
             "yaxis": logarithmic("GFLOP/s"),
         },
     }
@@ -175,6 +161,24 @@ def _segments(name: str, layers: Sequence[str], bars: Sequence[Bar], number: int
         ],
         "hoverinfo": "text",
         "marker": fill(number, patterned=False),
+    }
+
+
+def _peaks(peaks: Mapping[int, float]) -> dict[str, Any]:
+    """A line over the bars of each layer, by the layer's index."""
+    return {
+        "type": "scatter",
+        "name": "peak",
+        "mode": "lines",
+        "x": [x for layer in peaks for x in (layer - 0.42, layer, layer + 0.42, None)],
+        "y": [y for peak in peaks.values() for y in (peak, peak, peak, None)],
+        "hovertext": [
+            text
+            for peak in peaks.values()
+            for text in (*[f"peak beside it: {digits(peak, 3)} GFLOP/s"] * 3, "")
+        ],
+        "hoverinfo": "text",
+        "line": {"width": 2, "color": "var(--ink)"},
     }
 
 
