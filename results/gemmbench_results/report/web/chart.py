@@ -98,11 +98,14 @@ def from_zero(title: str) -> dict[str, Any]:
     return {**axis(title), "rangemode": "tozero"}
 
 
-def logarithmic(title: str) -> dict[str, Any]:
-    """An axis of ratios, with whole numbers at its ticks: Plotly's own say '2' for 20."""
-    ticks = [float(f"{digit}e{power}") for power in range(-4, 8) for digit in (1, 2, 5)]
-    shown = [f"{tick:g}" if tick < 1e5 else f"{tick:.0e}" for tick in ticks]
-    return {**axis(title), "type": "log", "tickvals": ticks, "ticktext": shown}
+def logarithmic(title: str, digits: Sequence[int] = (1, 2, 5)) -> dict[str, Any]:
+    """An axis of ratios with a tick at those digits of each power of ten.
+
+    The ticks are whole numbers: Plotly's own say '2' for 20.
+    """
+    ticks = [float(f"{digit}e{power}") for power in range(-5, 8) for digit in digits]
+    shown = {"tickmode": "array", "tickvals": ticks, "ticktext": [f"{tick:.15g}" for tick in ticks]}
+    return {**axis(title), **shown, "type": "log"}
 
 
 def categories(names: Sequence[str], title: str = "") -> dict[str, Any]:
@@ -131,7 +134,8 @@ def downwards(names: Sequence[str], title: str = "") -> dict[str, Any]:
 def numbered(names: Sequence[str]) -> dict[str, Any]:
     """A horizontal axis on which a name is its index, so that a mark may span its place."""
     shown = {"tickvals": list(range(len(names))), "ticktext": [label(name) for name in names]}
-    return {**axis(), **shown, "tickmode": "array", "range": [-0.5, len(names) - 0.5]}
+    ends = [-0.5, len(names) - 0.5]
+    return {**axis(), **shown, "tickmode": "array", "range": ends, "zeroline": False}
 
 
 def layout(plot: int, narrowest: int = 0) -> dict[str, Any]:

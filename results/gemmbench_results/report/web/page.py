@@ -24,6 +24,7 @@ from gemmbench_results.report.web.search_charts import history_chart, search_cha
 from gemmbench_results.report.web.speeds import Counts
 from gemmbench_results.report.web.trials import COLUMNS, MOST_ROWS, Cell, Row, trial_rows
 
+MOST_CLAUSES = 6  # more make a paragraph that nobody reads
 PURPOSES = {"race": "races", "tune": "searches", "share": "shared configs", "check": "checks"}
 
 
@@ -124,14 +125,25 @@ def _asset(name: str) -> str:
 
 def _header(evidence: Evidence) -> str:
     run = evidence.run
-    said = "".join(f"<li>{escape(text)}</li>" for text in summary.sentences(evidence.trials))
     return (
         f"<p class=brand>gemmbench report</p>\n<h1>{escape(evidence.suite)}</h1>\n"
         f"<p class=where>{escape(run.machine.cpu)} ({escape(run.machine.microarchitecture)}), "
         f"{threads_text(run.protocol.threads)} · run {run.number}, "
         f"{escape(run.started_at[:10])}</p>\n"
-        f"<p class=lead>{escape(summary.headline(evidence.trials))}</p>\n<ul class=said>{said}</ul>"
+        f"<p class=lead>{escape(summary.headline(evidence.trials))}</p>\n"
+        f"{_said(summary.sentences(evidence.trials))}"
     )
+
+
+def _said(sentences: Sequence[str]) -> str:
+    """The sentences, or a list of their clauses to be opened where those are many."""
+    clauses = [clause for text in sentences for clause in text.removesuffix(".").split("; ")]
+    few = len(clauses) <= MOST_CLAUSES
+    items = "".join(f"<li>{escape(text)}</li>" for text in (sentences if few else clauses))
+    said = f"<ul class=said>{items}</ul>"
+    if few:
+        return said
+    return f"<details><summary>Who is fastest where, in {len(clauses)} lines</summary>{said}</details>"
 
 
 def _tiles(shown: Iterable[summary.Tile]) -> str:

@@ -23,7 +23,8 @@ from gemmbench_results.report.web.speeds import Bar, Rate, bandwidths, typical_p
 
 LAYERS_SHOWN = 24  # of a stacked bar; the quickest of more are drawn together
 OTHERS = "other layers"
-GROUP_PIXELS, BAR_PIXELS = 28, 6  # of a layer's bars and of each of them, at least
+GROUP_PIXELS, BAR_PIXELS = 28, 5  # of a layer's bars and of each of them, at least
+FEW_TICKS = 30  # times the least intensity; beyond it a phone has room for powers of ten only
 PLACES = ("top center", "bottom center", "top right", "bottom left")  # layers in turn, to be apart
 
 
@@ -109,6 +110,7 @@ def roofline_figure(rates: Sequence[Rate]) -> Figure:
         }
         for number, name in enumerate(names)
     ]
+    wide = max(rate.intensity for rate in rates) / min(rate.intensity for rate in rates)
     known = [rate for rate in rates if rate.attainable_gflops]
     own = {rate.layer: rate for rate in sorted(known, key=lambda rate: rate.intensity)}
     if own:
@@ -130,7 +132,7 @@ def roofline_figure(rates: Sequence[Rate]) -> Figure:
         "data": [*_roofs(rates), *data],
         "layout": {
             **layout(380),
-            "xaxis": logarithmic("FLOP a byte"),
+            "xaxis": logarithmic("FLOP a byte", (1, 2, 5) if wide < FEW_TICKS else (1,)),
             "yaxis": logarithmic("GFLOP/s"),
         },
     }
