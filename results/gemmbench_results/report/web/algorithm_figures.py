@@ -17,6 +17,7 @@ from gemmbench_results.report.web.chart import (
     fill,
     from_zero,
     hover,
+    ink,
     label,
     layout,
     place,
@@ -100,8 +101,6 @@ def kernel_figure(found: Sequence[Cell]) -> Figure:
                 "z": [
                     [names.index(c.algorithm) + 0.5 if c else None for c in row] for row in table
                 ],
-                "text": [[_cell_text(cell) for cell in row] for row in table],
-                "texttemplate": "%{text}",
                 "hovertext": [[_cell_hover(cell) for cell in row] for row in table],
                 "hoverinfo": "text",
                 "colorscale": scale,
@@ -116,6 +115,7 @@ def kernel_figure(found: Sequence[Cell]) -> Figure:
             **layout(44 * len(kernels), columns_width(len(strides), NAME_PIXELS)),
             "xaxis": cells([pair_text(s) for s in strides], title="stride"),
             "yaxis": cells([pair_text(k) for k in kernels], title="kernel"),
+            "annotations": [_cell_note(cell, names.index(cell.algorithm)) for cell in found],
         },
     }
 
@@ -195,11 +195,15 @@ def _shade(ratio: float | None) -> float | None:
     return None if ratio is None else log10(min(ratio, SLOWEST_SHADE))
 
 
-def _cell_text(cell: Cell | None) -> str:
-    if cell is None:
-        return ""
+def _cell_note(cell: Cell, number: int) -> dict[str, Any]:
     share = f"<br>{cell.wins} of {cell.races}" if cell.races > 1 else ""
-    return f"{label(cell.algorithm)}{share}"
+    return {
+        "x": pair_text(cell.stride),
+        "y": pair_text(cell.kernel),
+        "text": f"{label(cell.algorithm)}{share}",
+        "font": {"color": ink(number)},
+        "showarrow": False,
+    }
 
 
 def _cell_hover(cell: Cell | None) -> str:

@@ -193,6 +193,11 @@ def fill(number: int, *, patterned: bool = True) -> dict[str, Any]:
     }
 
 
+def ink(number: int) -> str:
+    """The colour of text over a series' hue: the first is the only dark one, in a light page."""
+    return "var(--on0)" if number % len(PALETTE) == 0 else "var(--on)"
+
+
 def stroke(number: int) -> dict[str, Any]:
     """How the line and the markers of a series look."""
     return {

@@ -32,21 +32,33 @@ const OPTIONS = { displaylogo: false, showSendToCloud: false, plotlyServerURL: "
   modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
 const FITTINGS = 5;  // a legend that gets more room may change its columns, and with them its height
 
+const turns = new Map();  // of a place: how often it was begun to be drawn, the last of which counts
+const widths = new Map();  // that it was drawn for
+
 async function draw(place) {
   const key = place.dataset.chart;
   const figure = coloured(figures[key][chosen[key] || 0], getComputedStyle(root));
   const { plot, narrowest } = figure.layout.meta;
+  const turn = (turns.get(place) || 0) + 1;
+  turns.set(place, turn);
+  place.style.zoom = "";
   place.style.minWidth = `${narrowest}px`;
-  width.set(place, place.clientWidth);
+  widths.set(place, place.clientWidth);
   await Plotly.react(place, figure.data, touched(figure.layout), OPTIONS);
-  for (let count = 0; count < FITTINGS; count++) {
+  for (let count = 0; count < FITTINGS && turns.get(place) === turn; count++) {
     const change = fitting(place, plot);
     if (!change) break;
     await Plotly.relayout(place, change);
   }
+  if (turns.get(place) !== turn) return;
   thin(place);
   scrollable(place.parentElement);
+  if (printing()) place.style.zoom = place.parentElement.clientWidth / place.clientWidth;
   place.dataset.drawn = "";
+}
+
+function printing() {
+  return "print" in root.dataset;
 }
 
 // On a touch screen a finger scrolls the page and does not zoom the chart that it comes across.
@@ -95,10 +107,9 @@ function scrollable(frame) {
 }
 
 // Each chart is drawn anew when the page gives it another width.
-const width = new Map();
 const resized = new ResizeObserver((entries) => {
   for (const { target } of entries) {
-    if (width.get(target) !== target.clientWidth) draw(target);
+    if (!printing() && widths.get(target) !== target.clientWidth) draw(target);
   }
 });
 

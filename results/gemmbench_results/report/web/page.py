@@ -221,10 +221,11 @@ def _trials(evidence: Evidence) -> str:
     return f"""<section id="trials"><h2>All trials</h2>
 <p id=trials-says>Every contender of the run and every config that was searched.{note} A heading
 sorts; words in the filter must all occur in a row. At most {MOST_ROWS} rows.</p>
-<p class=filters><label for=filter>Filter</label>
-<input type=search id=filter placeholder="conv1 numba">
-<label for=purpose>Show</label>
-<select id=purpose><option value="">everything</option>{options}</select>
+<p class=filters>
+<span><label for=filter>Filter</label>
+<input type=search id=filter placeholder="conv1 numba"></span>
+<span><label for=purpose>Show</label>
+<select id=purpose><option value="">everything</option>{options}</select></span>
 <output id=shown aria-live=polite>{len(rows)} trials</output></p>
 {_scrolled("All trials", table)}</section>
 """

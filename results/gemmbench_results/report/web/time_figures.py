@@ -11,6 +11,7 @@ from gemmbench_results.report.web.chart import (
     fill,
     from_zero,
     hover,
+    ink,
     label,
     layout,
     logarithmic,
@@ -118,6 +119,7 @@ def roofline_figure(rates: Sequence[Rate]) -> Figure:
             {
                 "type": "scatter",
                 "mode": "markers+text",
+                "cliponaxis": False,
                 "name": "the layer's own roof",
                 "x": [rate.intensity for rate in own.values()],
                 "y": [rate.attainable_gflops for rate in own.values()],
@@ -149,6 +151,7 @@ def _segments(name: str, layers: Sequence[str], bars: Sequence[Bar], number: int
         "text": [name if found else "" for found in own],
         "textposition": "inside",
         "insidetextanchor": "middle",
+        "insidetextfont": {"color": ink(number)},
         "textangle": 0,
         "hovertext": [
             hover(
@@ -208,7 +211,7 @@ def _roofs(rates: Sequence[Rate]) -> list[dict[str, Any]]:
     high = max(rate.intensity for rate in rates) * 2
     roofs = []
     if peak:
-        start = max(low, min(high, peak / speeds[-1])) if speeds else low
+        start = min(high, peak / speeds[-1]) if speeds else low  # where the memory's roof ends
         text = f"peak {digits(peak, 3)} GFLOP/s"
         roofs.append(_roof("peak", [start, high], [peak, peak], ["", text], "solid"))
     for number, speed in enumerate(speeds):
