@@ -8,6 +8,7 @@ from gemmbench_results.report.table import seconds_text
 from gemmbench_results.report.web.algorithms import Cell, Ratios, Staged
 from gemmbench_results.report.web.chart import (
     HEAT,
+    LEGEND_LINE,
     NO_LINES,
     PALETTE,
     Figure,
@@ -133,7 +134,7 @@ def stages_figure(contenders: Sequence[Staged], names: Sequence[str]) -> Figure:
         {
             "type": "bar",
             "orientation": "h",
-            "name": label(name),
+            "name": label(name, LEGEND_LINE),
             "y": rows,
             "x": [1e3 * dict(one.stages).get(name, 0.0) for one in contenders],
             "hovertext": [

@@ -5,10 +5,10 @@ a dark page. Nothing is told by colour alone: series differ by pattern, marker o
 cells and segments carry their values. Hues: Okabe & Ito, "Color Universal Design", 2008.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from textwrap import wrap
 from typing import Any
 
 from gemmbench_results.report.escape import one_line
@@ -20,11 +20,13 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid",
 HEAT = "Cividis"  # even to the eye, and the same without colour vision
 LONGEST_LABEL = 44  # characters on an axis or in a legend; the hover text has all
 LABEL_LINE = 20  # characters of a line beside a plot, so that a phone has room for the plot
+PARTS = re.compile(r"[^\s/._]*[\s/._]|[^\s/._]+")  # of a label, after which it may be broken
 LEGEND_LINE = 34  # characters of a line in a legend: with its sign it fits a phone
 HOVER_LINE = 48
 LINE_PIXELS = 17
 ROW_PIXELS = 26
 FRAME_PIXELS = 110  # of axis, legend and margins at first; the page's script then measures them
+LOWEST_PLOT = 80  # below 64 Plotly takes from the margins, and titles lie over ticks
 BESIDE_PIXELS = 90  # of an axis and margins beside a plot, in what a chart takes at least
 NO_LINES = {"showgrid": False, "ticks": ""}  # behind the cells of a heat map
 
@@ -111,9 +113,9 @@ def logarithmic(title: str, digits: Sequence[int] = (1, 2, 5)) -> dict[str, Any]
 def categories(names: Sequence[str], title: str = "") -> dict[str, Any]:
     """An axis of names in that order, so that none is taken for a number or a date.
 
-    What stands at a name has to name it by `place`. Long ones are shown cut.
+    What stands at a name has to name it by `place`. Long ones are shown in lines, and cut.
     """
-    places, shown = [place(name) for name in names], [label(name) for name in names]
+    places, shown = [place(name) for name in names], [broken(name) for name in names]
     listed = {"type": "category", "categoryorder": "array", "categoryarray": places}
     cut = {"tickmode": "array", "tickvals": places, "ticktext": shown} if shown != places else {}
     return {**axis(title), **listed, **cut}
@@ -125,10 +127,8 @@ def cells(names: Sequence[str], title: str = "") -> dict[str, Any]:
 
 
 def downwards(names: Sequence[str], title: str = "") -> dict[str, Any]:
-    """A vertical axis of names in several lines, the first of them on top."""
-    shown = {"tickmode": "array", "tickvals": [place(name) for name in names]}
-    texts = {"ticktext": [broken(name) for name in names]}
-    return {**categories(names, title), **shown, **texts, "autorange": "reversed"}
+    """A vertical axis of names, the first of them on top."""
+    return {**categories(names, title), "autorange": "reversed"}
 
 
 def numbered(names: Sequence[str]) -> dict[str, Any]:
@@ -145,9 +145,10 @@ def layout(plot: int, narrowest: int = 0) -> dict[str, Any]:
     read, both in pixels. `meta` takes them to the page's script: it adds what axes and legend take
     at the page's width, and scrolls to the side where that is less.
     """
+    height = max(plot, LOWEST_PLOT)
     return {
-        "height": plot + FRAME_PIXELS,
-        "meta": {"plot": plot, "narrowest": narrowest},
+        "height": height + FRAME_PIXELS,
+        "meta": {"plot": height, "narrowest": narrowest},
         "autosize": True,
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
@@ -231,4 +232,12 @@ def _cut(line: str, longest: int) -> str:
 
 
 def _lines(text: str, line: int, longest: int) -> list[str]:
-    return wrap(_cut(one_line(text), longest), line, break_on_hyphens=False) or [""]
+    """Broken after words and parts of a path as far as those are short enough."""
+    lines = [""]
+    for part in PARTS.findall(_cut(one_line(text), longest)):
+        for start in range(0, len(part), line):
+            piece = part[start : start + line]
+            if lines[-1] and len((lines[-1] + piece).rstrip()) > line:
+                lines.append("")
+            lines[-1] += piece
+    return [one.rstrip() for one in lines]

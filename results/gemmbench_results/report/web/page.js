@@ -30,7 +30,7 @@ function coloured(value, style) {
 // Without the button that opens Plotly's cloud and uploads the chart: no policy forbids a new window.
 const OPTIONS = { displaylogo: false, showSendToCloud: false, plotlyServerURL: "",
   modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
-const FITTINGS = 5;  // a legend that gets more room may change its columns, and with them its height
+const FITTINGS = 5;  // the first of them brings the legend
 
 const turns = new Map();  // of a place: how often it was begun to be drawn, the last of which counts
 const widths = new Map();  // that it was drawn for
@@ -44,9 +44,10 @@ async function draw(place) {
   place.style.zoom = "";
   place.style.minWidth = `${narrowest}px`;
   widths.set(place, place.clientWidth);
-  await Plotly.react(place, figure.data, touched(figure.layout), OPTIONS);
+  const bare = { ...touched(figure.layout), showlegend: false };
+  await Plotly.react(place, figure.data, bare, OPTIONS);
   for (let count = 0; count < FITTINGS && turns.get(place) === turn; count++) {
-    const change = fitting(place, plot);
+    const change = count ? fitting(place, plot) : legendary(place, plot);
     if (!change) break;
     await Plotly.relayout(place, change);
   }
@@ -69,15 +70,17 @@ function touched(layout) {
     ...Object.fromEntries(axes.map((name) => [name, { ...layout[name], fixedrange: true }])) };
 }
 
-// What to change so that the plot keeps its height however high the legend is, and the legend
-// begins at the chart's edge; nothing once they do.
+// A legend from the chart's edge on, as wide and high as it must be. Left to itself it begins where
+// the plot does, which a legend that is wider than the plot makes narrower still.
+function legendary(place, plot) {
+  const { l, w } = place._fullLayout._size;
+  return { showlegend: null, "legend.x": -l / w, "legend.maxheight": 1, ...fitting(place, plot) };
+}
+
+// What to change so that the plot keeps its height however high the legend is; nothing once it does.
 function fitting(place, plot) {
-  const { l, w, h } = place._fullLayout._size;
-  const edge = -l / w;
-  const moved = Math.abs(place.layout.legend.x - edge) * w > 1;
-  const missing = Math.round(plot - h);
-  if (!moved && !missing) return null;
-  return { height: place.layout.height + missing, "legend.x": edge };
+  const missing = Math.round(plot - place._fullLayout._size.h);
+  return missing ? { height: place.layout.height + missing } : null;
 }
 
 // Of the texts at points, hides those that would lie over an earlier one or be cut.

@@ -143,7 +143,9 @@ def _said(sentences: Sequence[str]) -> str:
     said = f"<ul class=said>{items}</ul>"
     if few:
         return said
-    return f"<details><summary>Who is fastest where, in {len(clauses)} lines</summary>{said}</details>"
+    return (
+        f"<details><summary>Who is fastest where, in {len(clauses)} lines</summary>{said}</details>"
+    )
 
 
 def _tiles(shown: Iterable[summary.Tile]) -> str:

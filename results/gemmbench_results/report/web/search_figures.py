@@ -106,9 +106,7 @@ def history_figure(found: Sequence[Line]) -> Figure:
             {
                 "type": "scatter",
                 "mode": "lines+markers",
-                "name": broken(
-                    f"{line.contender} (over {line.reference}{group})", LEGEND_LINE, 99
-                ),
+                "name": broken(f"{line.contender} (over {line.reference}{group})", LEGEND_LINE, 99),
                 "x": [f"run {point.run}" for point in line.points],
                 "y": [point.value for point in line.points],
                 "hovertext": [

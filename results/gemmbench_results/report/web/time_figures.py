@@ -5,6 +5,7 @@ from typing import Any
 
 from gemmbench_results.report.table import digits, seconds_text
 from gemmbench_results.report.web.chart import (
+    LEGEND_LINE,
     Figure,
     columns_width,
     downwards,
@@ -38,7 +39,7 @@ def network_figure(bars: Sequence[Bar], *, shares: bool = False) -> Figure:
     }
     shown = set(sorted(order, key=lambda name: -longest[name])[:LAYERS_SHOWN])
     data = [
-        _segments(label(name), [name], bars, number)
+        _segments(label(name, LEGEND_LINE), [name], bars, number)
         for number, name in enumerate(name for name in order if name in shown)
     ]
     others = [name for name in order if name not in shown]
@@ -73,7 +74,7 @@ def rates_figure(rates: Sequence[Rate]) -> Figure:
     data: list[dict[str, Any]] = [
         {
             "type": "bar",
-            "name": label(name),
+            "name": label(name, LEGEND_LINE),
             "x": [layers.index(rate.layer) for rate in rates if rate.lane == name],
             "y": [rate.gflops for rate in rates if rate.lane == name],
             "hovertext": [_rate_text(rate) for rate in rates if rate.lane == name],
@@ -102,7 +103,7 @@ def roofline_figure(rates: Sequence[Rate]) -> Figure:
         {
             "type": "scatter",
             "mode": "markers",
-            "name": label(name),
+            "name": label(name, LEGEND_LINE),
             "x": [rate.intensity for rate in rates if rate.lane == name],
             "y": [rate.gflops for rate in rates if rate.lane == name],
             "hovertext": [_rate_text(rate) for rate in rates if rate.lane == name],
