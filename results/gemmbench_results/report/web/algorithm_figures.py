@@ -21,12 +21,14 @@ from gemmbench_results.report.web.chart import (
     ink,
     label,
     layout,
+    most_lines,
     place,
     rows_height,
 )
 
 SLOWEST_SHADE = 16.0  # times the fastest; whatever is slower looks no different
 NUMBER_PIXELS, NAME_PIXELS = 46, 110  # of a cell with a ratio and of one with a name, at least
+SLANTED_LINE = 25  # of a line of a contender's name, which stands at half a right angle
 SLANTED_PIXELS = 140  # of the layers' names, and of the last contender's beyond its column
 
 
@@ -68,7 +70,7 @@ def ratios_figure(found: Ratios) -> Figure:
         "layout": {
             **layout(
                 max(34 * len(found.layers), rows_height(found.layers)),
-                columns_width(len(found.contenders), NUMBER_PIXELS) + SLANTED_PIXELS,
+                columns_width(len(found.contenders), _column(found)) + SLANTED_PIXELS,
             ),
             "xaxis": {
                 **cells(found.contenders),
@@ -190,6 +192,10 @@ def ratio_text(ratio: float | None) -> str:
 def pair_text(pair: tuple[int, int]) -> str:
     """'3×3'."""
     return f"{pair[0]}×{pair[1]}"
+
+
+def _column(found: Ratios) -> int:
+    return max(NUMBER_PIXELS, SLANTED_LINE * most_lines(found.contenders))
 
 
 def _shade(ratio: float | None) -> float | None:

@@ -134,8 +134,8 @@ def downwards(names: Sequence[str], title: str = "") -> dict[str, Any]:
 def numbered(names: Sequence[str]) -> dict[str, Any]:
     """A horizontal axis on which a name is its index, so that a mark may span its place."""
     shown = {"tickvals": list(range(len(names))), "ticktext": [label(name) for name in names]}
-    ends = [-0.5, len(names) - 0.5]
-    return {**axis(), **shown, "tickmode": "array", "range": ends, "zeroline": False}
+    look = {"tickmode": "array", "ticklabeloverflow": "allow", "zeroline": False}
+    return {**axis(), **shown, **look, "range": [-0.5, len(names) - 0.5]}
 
 
 def layout(plot: int, narrowest: int = 0) -> dict[str, Any]:
@@ -212,10 +212,14 @@ def stroke(number: int) -> dict[str, Any]:
     }
 
 
+def most_lines(names: Sequence[str]) -> int:
+    """Of the labels of an axis of names."""
+    return max((len(_lines(name, LABEL_LINE, LONGEST_LABEL)) for name in names), default=1)
+
+
 def rows_height(names: Sequence[str]) -> int:
     """Pixels of a plot with a row for each name, high enough for the name's lines."""
-    most = max((len(_lines(name, LABEL_LINE, LONGEST_LABEL)) for name in names), default=1)
-    return max(1, len(names)) * max(ROW_PIXELS, LINE_PIXELS * most + 2)
+    return max(1, len(names)) * max(ROW_PIXELS, LINE_PIXELS * most_lines(names) + 2)
 
 
 def columns_width(count: int, pixels: int) -> int:

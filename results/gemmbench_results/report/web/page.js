@@ -31,6 +31,7 @@ function coloured(value, style) {
 const OPTIONS = { displaylogo: false, showSendToCloud: false, plotlyServerURL: "",
   modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
 const FITTINGS = 5;  // the first of them brings the legend
+const ROOM_PIXELS = 1000;
 
 const turns = new Map();  // of a place: how often it was begun to be drawn, the last of which counts
 const widths = new Map();  // that it was drawn for
@@ -47,7 +48,7 @@ async function draw(place) {
   const bare = { ...touched(figure.layout), showlegend: false };
   await Plotly.react(place, figure.data, bare, OPTIONS);
   for (let count = 0; count < FITTINGS && turns.get(place) === turn; count++) {
-    const change = count ? fitting(place, plot) : legendary(place, plot);
+    const change = count ? fitting(place, plot) : legendary(place);
     if (!change) break;
     await Plotly.relayout(place, change);
   }
@@ -71,10 +72,12 @@ function touched(layout) {
 }
 
 // A legend from the chart's edge on, as wide and high as it must be. Left to itself it begins where
-// the plot does, which a legend that is wider than the plot makes narrower still.
-function legendary(place, plot) {
+// the plot does, which a legend that is wider than the plot makes narrower still. There is room for
+// any at first: of a plot without height nobody knows how much it lacks.
+function legendary(place) {
   const { l, w } = place._fullLayout._size;
-  return { showlegend: null, "legend.x": -l / w, "legend.maxheight": 1, ...fitting(place, plot) };
+  return { showlegend: null, "legend.x": -l / w, "legend.maxheight": 1,
+    height: place.layout.height + ROOM_PIXELS };
 }
 
 // What to change so that the plot keeps its height however high the legend is; nothing once it does.
