@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from example_trials import CONV1, CONV2, blas, numba, trial
 from opened import Opened, open_page, wait_until_drawn
 
 from gemmbench.trial import Contender, Trial
@@ -14,6 +13,7 @@ from gemmbench_results.report.web.evidence import gather
 from gemmbench_results.report.web.page import plotly_source, report_page
 from gemmbench_results.store import open_store
 from report_example import BANDWIDTH, fill, full_trials
+from unit.example_trials import CONV1, CONV2, blas, numba, trial
 
 pytestmark = pytest.mark.browser
 
@@ -67,7 +67,7 @@ PAPER = """
 
 
 def many_trials() -> list[Trial]:
-    """Thirty layers with long names, by seven contenders, two of which differ at their end."""
+    """Twenty layers with long names, by seven contenders, two of which differ at their end."""
     contenders = [
         blas("im2col"), numba("im2col"), numba("im2col", weights="prepared"),
         Contender("torch", "library"), Contender("torch", "library", "prepared"),
@@ -85,7 +85,7 @@ def many_trials() -> list[Trial]:
             ),
             peak_bytes=BANDWIDTH,
         )
-        for layer in range(30)
+        for layer in range(20)
         for number, contender in enumerate(contenders)
     ]
 
