@@ -1,11 +1,11 @@
 """The report in a real browser: drawn, sorted, filtered, silent, and asking nobody."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from opened import Opened, open_page, wait_until_drawn
 
 from gemmbench_results.report.web.evidence import gather
 from gemmbench_results.report.web.page import plotly_source, report_page
@@ -17,25 +17,10 @@ pytestmark = pytest.mark.browser
 CHARTS = ["network", "rates", "roofline", "algorithms", "kernels", "stages", "curves", "tiles",
           "history"]  # fmt: skip
 LIGHT_INK, DARK_INK, DARK_PAPER = "rgb(29, 31, 35)", "rgb(232, 230, 225)", "rgb(21, 23, 27)"
-WATCH = """
-window.refused = [];
-addEventListener("securitypolicyviolation", (event) => refused.push(event.violatedDirective));
-"""
-
 NO_NETWORK = """
 const parse = JSON.parse;
 JSON.parse = (text) => ({ ...parse(text), network: [] });
 """
-
-
-@dataclass
-class Opened:
-    """A page with what it complained of and what it asked for besides itself."""
-
-    page: Any
-    complaints: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
-    dialogs: list[str] = field(default_factory=list)
 
 
 @pytest.fixture(scope="module")
@@ -47,27 +32,6 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = folder / "report.html"
     target.write_text(page, encoding="utf-8")
     return target
-
-
-def open_page(browser: Any, file: Path, script: str = WATCH, **context: Any) -> Iterator[Opened]:
-    own = browser.new_context(**context)
-    own.add_init_script(script)
-    opened = Opened(own.new_page())
-    page = opened.page
-    page.on("console", lambda message: opened.complaints.append(message.text))
-    page.on("pageerror", lambda error: opened.complaints.append(str(error)))
-    page.on("request", lambda request: opened.requests.append(request.url))
-    page.on("dialog", lambda dialog: (opened.dialogs.append(dialog.message), dialog.dismiss()))
-    page.goto(file.as_uri())
-    yield opened
-    own.close()
-
-
-def wait_until_drawn(page: Any) -> None:
-    """By Playwright's own polling: `wait_for_function` would need the page to allow `eval`."""
-    from playwright.sync_api import expect
-
-    expect(page.locator("[data-chart]:not([data-drawn])")).to_have_count(0)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +71,7 @@ def test_no_button_of_a_chart_offers_to_upload_it(opened: Opened) -> None:
         "all => all.map(button => button.dataset.title)"
     )
     assert set(buttons) == {
-        "Download plot as a PNG", "Zoom", "Pan", "Zoom in", "Zoom out", "Autoscale", "Reset axes"
+        "Download plot as a PNG", "Zoom", "Pan", "Zoom in", "Zoom out", "Reset axes"
     }  # fmt: skip
 
 

@@ -7,18 +7,20 @@ from dataclasses import replace
 from gzip import decompress
 from hashlib import sha256
 from html.parser import HTMLParser
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 from example_trials import CONV1, blas, trial
 
 from gemmbench.trial import Contender, Trial
-from gemmbench_results.report.web.chart import Chart, label
+from gemmbench_results.report.web.chart import Chart, broken, ink, label
 from gemmbench_results.report.web.charts import (
     algorithm_charts,
     network_chart,
     ratios_chart,
     run_charts,
+    share_text,
 )
 from gemmbench_results.report.web.evidence import Evidence, gather
 from gemmbench_results.report.web.page import json_text, plotly_source, report_page
@@ -150,8 +152,21 @@ def test_the_note_of_a_tile_comes_after_its_name_and_value(evidence: Evidence) -
 def test_labels_show_markup_instead_of_obeying_it() -> None:
     assert label("<a href='x'>l</a>") == "&lt;a href='x'&gt;l&lt;/a&gt;"
     assert label("a&lt;b\nc") == "a&amp;lt;b c"
-    assert label("x" * 99).endswith("x…")
     assert len(label("x" * 99)) == 44
+
+
+def test_a_long_name_keeps_its_beginning_and_its_end() -> None:
+    for name in ("one", "two"):
+        shown = label(f"./a/folder/whose/path/is/long/enough/{name}.py:Kernel")
+        assert re.fullmatch(rf"\./a/folder/.*….*/{name}\.py:Kernel", shown)
+        assert len(shown) == 44
+
+
+def test_a_name_is_broken_at_words_and_at_parts_of_a_path_and_loses_no_letter() -> None:
+    assert broken("numba winograd prepared") == "numba winograd<br>prepared"
+    assert broken("./a/folder/of/kernels/one.py:K") == "./a/folder/of/<br>kernels/one.py:K"
+    assert broken("x" * 30) == f"{'x' * 20}<br>{'x' * 10}"
+    assert broken("a <b> c") == "a &lt;b&gt; c"
 
 
 def test_no_label_of_any_figure_holds_markup_of_a_user(evidence: Evidence) -> None:
@@ -170,7 +185,61 @@ def test_names_that_differ_at_their_end_keep_places_of_their_own(chart, axis, re
     shown = found.views[0].figure["layout"][axis]
     assert shown["categoryarray"][-2:] == [f"{name}{rest}" for name in names]
     assert shown["tickvals"] == shown["categoryarray"]
-    assert max(map(len, shown["ticktext"])) == 44
+    texts = [text.replace("<br>", "") for text in shown["ticktext"]]
+    assert len(set(texts)) == len(texts)
+    assert max(map(len, texts)) in (43, 44)  # a space at a break goes
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0.0028, "0.3 %"), (0.9972, "99.7 %"), (1e-6, "0.1 %"), (0.72, "72 %"), (1.0, "100 %")],
+)
+def test_a_share_is_never_rounded_to_none_or_all(share: float, text: str) -> None:
+    assert share_text(share) == text
+
+
+def test_many_clauses_are_a_list_to_be_opened(evidence: Evidence) -> None:
+    tags = Elements(report_page(evidence, {}, "results.db", LIBRARY))
+    assert "Who is fastest where, in 7 lines" in tags.text
+    few = replace(evidence, trials=evidence.trials[:3])
+    assert "Who is fastest where" not in report_page(few, {}, "results.db", LIBRARY)
+
+
+def colours(scheme: str) -> dict[str, str]:
+    """The variables of the page's style sheet in a light or a dark page."""
+    css = files("gemmbench_results.report.web").joinpath("page.css").read_text(encoding="utf-8")
+    light, dark = css.split("@media (prefers-color-scheme: dark)", 1)
+    own = re.findall(r"(--\w+): (#\w{6})", light)
+    other = re.findall(r"(--\w+): (#\w{6})", dark.split("\n}", 1)[0])
+    return dict(own) if scheme == "light" else dict(own + other)
+
+
+def luminance(colour: str) -> float:
+    """Source: WCAG 2.2, relative luminance."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_what_is_under_it(scheme: str) -> None:
+    """By 4.5, which WCAG 2.2 asks for (1.4.3)."""
+    found = colours(scheme)
+    pairs = [(ink(number), f"--s{number}") for number in range(8)]
+    pairs += [(f"var({text})", paper) for text in ("--ink", "--soft", "--link", "--bad")
+              for paper in ("--paper", "--card")]  # fmt: skip
+    for text, under in pairs:
+        one, two = sorted([luminance(found[text[4:-1]]), luminance(found[under])])
+        assert (two + 0.05) / (one + 0.05) >= 4.5, (text, under)
+
+
+def test_the_roofs_of_the_roofline_meet(evidence: Evidence) -> None:
+    far = [t for t in evidence.trials if t.layer == "conv1"]  # right of where the roofs meet
+    chart = next(c for c in run_charts(replace(evidence, trials=tuple(far)), {})
+                 if c.key == "roofline")  # fmt: skip
+    lines = {one["name"]: one for one in chart.views[0].figure["data"] if "lines" in one["mode"]}
+    assert lines["peak"]["x"][0] == lines["reading memory"]["x"][1]
+    assert lines["peak"]["y"][0] == lines["reading memory"]["y"][1]
 
 
 def test_json_in_a_script_cannot_end_it_and_must_be_finite() -> None:

@@ -8,20 +8,28 @@ from gemmbench_results.report.table import seconds_text
 from gemmbench_results.report.web.algorithms import Cell, Ratios, Staged
 from gemmbench_results.report.web.chart import (
     HEAT,
+    LEGEND_LINE,
+    NO_LINES,
     PALETTE,
     Figure,
     cells,
+    columns_width,
     downwards,
     fill,
     from_zero,
     hover,
+    ink,
     label,
     layout,
+    most_lines,
     place,
     rows_height,
 )
 
 SLOWEST_SHADE = 16.0  # times the fastest; whatever is slower looks no different
+NUMBER_PIXELS, NAME_PIXELS = 46, 110  # of a cell with a ratio and of one with a name, at least
+SLANTED_LINE = 25  # of a line of a contender's name, which stands at half a right angle
+SLANTED_PIXELS = 140  # of the layers' names, and of the last contender's beyond its column
 
 
 def ratios_figure(found: Ratios) -> Figure:
@@ -60,13 +68,16 @@ def ratios_figure(found: Ratios) -> Figure:
             }
         ],
         "layout": {
-            **layout(150 + 34 * len(found.layers)),
+            **layout(
+                max(34 * len(found.layers), rows_height(found.layers)),
+                columns_width(len(found.contenders), _column(found)) + SLANTED_PIXELS,
+            ),
             "xaxis": {
                 **cells(found.contenders),
                 "side": "top",
-                "tickangle": -30,
+                "tickangle": -45,
             },
-            "yaxis": {**cells(found.layers), "autorange": "reversed"},
+            "yaxis": {**downwards(found.layers), **NO_LINES},
         },
     }
 
@@ -93,8 +104,6 @@ def kernel_figure(found: Sequence[Cell]) -> Figure:
                 "z": [
                     [names.index(c.algorithm) + 0.5 if c else None for c in row] for row in table
                 ],
-                "text": [[_cell_text(cell) for cell in row] for row in table],
-                "texttemplate": "%{text}",
                 "hovertext": [[_cell_hover(cell) for cell in row] for row in table],
                 "hoverinfo": "text",
                 "colorscale": scale,
@@ -106,9 +115,10 @@ def kernel_figure(found: Sequence[Cell]) -> Figure:
             }
         ],
         "layout": {
-            **layout(130 + 44 * len(kernels)),
+            **layout(44 * len(kernels), columns_width(len(strides), NAME_PIXELS)),
             "xaxis": cells([pair_text(s) for s in strides], title="stride"),
             "yaxis": cells([pair_text(k) for k in kernels], title="kernel"),
+            "annotations": [_cell_note(cell, names.index(cell.algorithm)) for cell in found],
         },
     }
 
@@ -126,13 +136,9 @@ def stages_figure(contenders: Sequence[Staged], names: Sequence[str]) -> Figure:
         {
             "type": "bar",
             "orientation": "h",
-            "name": label(name),
+            "name": label(name, LEGEND_LINE),
             "y": rows,
             "x": [1e3 * dict(one.stages).get(name, 0.0) for one in contenders],
-            "text": [label(name) if name in dict(one.stages) else "" for one in contenders],
-            "textposition": "inside",
-            "insidetextanchor": "middle",
-            "textangle": 0,
             "hovertext": [
                 hover(one.contender, f"{name}: {seconds_text(dict(one.stages)[name])}")
                 if dict(one.stages).get(name)
@@ -167,10 +173,9 @@ def stages_figure(contenders: Sequence[Staged], names: Sequence[str]) -> Figure:
     return {
         "data": data,
         "layout": {
-            **layout(rows_height(len(rows)) + 30),
+            **layout(rows_height([one.contender for one in contenders]) + 20),
             "barmode": "stack",
             "bargap": 0.25,
-            "uniformtext": {"mode": "hide", "minsize": 10},
             "xaxis": from_zero("milliseconds a call"),
             "yaxis": downwards([one.contender for one in contenders]),
         },
@@ -189,15 +194,23 @@ def pair_text(pair: tuple[int, int]) -> str:
     return f"{pair[0]}×{pair[1]}"
 
 
+def _column(found: Ratios) -> int:
+    return max(NUMBER_PIXELS, SLANTED_LINE * most_lines(found.contenders))
+
+
 def _shade(ratio: float | None) -> float | None:
     return None if ratio is None else log10(min(ratio, SLOWEST_SHADE))
 
 
-def _cell_text(cell: Cell | None) -> str:
-    if cell is None:
-        return ""
+def _cell_note(cell: Cell, number: int) -> dict[str, Any]:
     share = f"<br>{cell.wins} of {cell.races}" if cell.races > 1 else ""
-    return f"{label(cell.algorithm)}{share}"
+    return {
+        "x": pair_text(cell.stride),
+        "y": pair_text(cell.kernel),
+        "text": f"{label(cell.algorithm)}{share}",
+        "font": {"color": ink(number)},
+        "showarrow": False,
+    }
 
 
 def _cell_hover(cell: Cell | None) -> str:

@@ -66,10 +66,18 @@ def share_sentence(trials: Sequence[Trial], bar: Bar) -> str:
     for kind, name in ((Conv2d, "convolutions"), (Linear, "fully connected layers")):
         seconds = sum(s.seconds for s in bar.segments if kinds[s.layer] is kind)
         if seconds:
-            parts.append(f"{name} are {100 * seconds / bar.seconds:.0f} %")
+            parts.append(f"{name} are {share_text(seconds / bar.seconds)}")
     if not parts:
         return ""
     return f"Of the topmost bar, {seconds_text(bar.seconds)}, {' and '.join(parts)}."
+
+
+def share_text(share: float) -> str:
+    """'72 %', and '0.3 %' or '99.7 %' where a whole number would say none or all."""
+    percent = 100 * share
+    if percent < 100 and not 1 <= percent <= 99:
+        return f"{min(99.9, max(0.1, percent)):.1f} %"
+    return f"{percent:.0f} %"
 
 
 def rates_chart(found: Sequence[Rate]) -> Chart:
@@ -111,7 +119,8 @@ def roofline_chart(found: Sequence[Rate]) -> Chart:
         return Chart(key, title, NOTHING_TIMED)
     memory = (
         "A layer's own roof is the peak, or reading as many bytes as it has, both raced beside it; "
-        "a transform executes fewer operations and may pass it."
+        "a transform executes fewer operations and may pass it. Names that would overlap are left "
+        "out until there is room, as after zooming in."
         if bandwidths(found)
         else "The memory's roof is not drawn: this run was made without a bandwidth."
     )
@@ -138,7 +147,8 @@ def roofline_chart(found: Sequence[Rate]) -> Chart:
 def ratios_chart(trials: Sequence[Trial]) -> Chart:
     """How much slower than the fastest each contender is on each layer."""
     found = ratios(trials)
-    key, title = "algorithms", "Every way of computing each layer"
+    kinds = {type(trial.problem) for trial in trials if trial.layer in found.layers}
+    key, title = "algorithms", f"Every way of computing each {_kind(kinds)}"
     if len(found.contenders) < 2:
         return Chart(key, title, "Nothing to compare: fewer than two contenders completed.")
     return Chart(
@@ -238,6 +248,11 @@ def _elsewhere(evidence: Evidence, run: int) -> str:
 
 def _races(trials: Sequence[Trial]) -> list[Trial]:
     return [trial for trial in trials if trial.purpose == "race"]
+
+
+def _kind(kinds: set[type]) -> str:
+    """What the layers are, which `ratios` takes from the convolutions where there are any."""
+    return "convolution" if kinds == {Conv2d} else "layer"
 
 
 def _widest(bars: Sequence[Bar]) -> Bar:

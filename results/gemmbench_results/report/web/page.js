@@ -28,15 +28,96 @@ function coloured(value, style) {
 }
 
 // Without the button that opens Plotly's cloud and uploads the chart: no policy forbids a new window.
-const OPTIONS = { responsive: true, displaylogo: false, showSendToCloud: false,
-  plotlyServerURL: "", modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+const OPTIONS = { displaylogo: false, showSendToCloud: false, plotlyServerURL: "",
+  modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+const FITTINGS = 5;  // the first of them brings the legend
+const ROOM_PIXELS = 1000;
+
+const turns = new Map();  // of a place: how often it was begun to be drawn, the last of which counts
+const widths = new Map();  // that it was drawn for
 
 async function draw(place) {
   const key = place.dataset.chart;
   const figure = coloured(figures[key][chosen[key] || 0], getComputedStyle(root));
-  await Plotly.react(place, figure.data, figure.layout, OPTIONS);
+  const { plot, narrowest } = figure.layout.meta;
+  const turn = (turns.get(place) || 0) + 1;
+  turns.set(place, turn);
+  place.style.zoom = "";
+  place.style.minWidth = `${narrowest}px`;
+  widths.set(place, place.clientWidth);
+  const bare = { ...touched(figure.layout), showlegend: false };
+  await Plotly.react(place, figure.data, bare, OPTIONS);
+  for (let count = 0; count < FITTINGS && turns.get(place) === turn; count++) {
+    const change = count ? fitting(place, plot) : legendary(place);
+    if (!change) break;
+    await Plotly.relayout(place, change);
+  }
+  if (turns.get(place) !== turn) return;
+  thin(place);
+  scrollable(place.parentElement);
+  if (printing()) place.style.zoom = place.parentElement.clientWidth / place.clientWidth;
   place.dataset.drawn = "";
 }
+
+function printing() {
+  return "print" in root.dataset;
+}
+
+// On a touch screen a finger scrolls the page and does not zoom the chart that it comes across.
+function touched(layout) {
+  if (!matchMedia("(hover: none)").matches) return layout;
+  const axes = Object.keys(layout).filter((name) => /^[xy]axis/.test(name));
+  return { ...layout, dragmode: false,
+    ...Object.fromEntries(axes.map((name) => [name, { ...layout[name], fixedrange: true }])) };
+}
+
+// A legend from the chart's edge on, as wide and high as it must be. Left to itself it begins where
+// the plot does, which a legend that is wider than the plot makes narrower still. There is room for
+// any at first: of a plot without height nobody knows how much it lacks.
+function legendary(place) {
+  const { l, w } = place._fullLayout._size;
+  return { showlegend: null, "legend.x": -l / w, "legend.maxheight": 1,
+    height: place.layout.height + ROOM_PIXELS };
+}
+
+// What to change so that the plot keeps its height however high the legend is; nothing once it does.
+function fitting(place, plot) {
+  const missing = Math.round(plot - place._fullLayout._size.h);
+  return missing ? { height: place.layout.height + missing } : null;
+}
+
+// Of the texts at points, hides those that would lie over an earlier one or be cut.
+function thin(place) {
+  const frame = place.getBoundingClientRect();
+  const kept = [];
+  for (const text of place.querySelectorAll(".textpoint text")) {
+    const box = text.getBoundingClientRect();
+    const fits = box.left >= frame.left && box.right <= frame.right && !kept.some((other) =>
+      box.left < other.right && other.left < box.right
+      && box.top < other.bottom && other.top < box.bottom);
+    text.style.visibility = fits ? "" : "hidden";
+    if (fits) kept.push(box);
+  }
+}
+
+// What is scrolled to the side is scrolled by the keyboard too.
+function scrollable(frame) {
+  const wide = frame.scrollWidth > frame.clientWidth;
+  if (wide) {
+    frame.tabIndex = 0;
+    frame.setAttribute("role", "region");
+  } else {
+    frame.removeAttribute("tabindex");
+    frame.removeAttribute("role");
+  }
+}
+
+// Each chart is drawn anew when the page gives it another width.
+const resized = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    if (!printing() && widths.get(target) !== target.clientWidth) draw(target);
+  }
+});
 
 // All are begun at once: the browser prints what is there when the handlers of its event return.
 function drawAll() {
@@ -63,6 +144,10 @@ async function startCharts() {
     return;
   }
   await drawAll();
+  places.forEach((place) => {
+    resized.observe(place);
+    if (place.on) place.on("plotly_afterplot", () => thin(place));
+  });
   document.querySelectorAll("select[data-for]").forEach((one) => (one.onchange = choose));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
   addEventListener("beforeprint", () => { root.dataset.print = ""; drawAll(); });

@@ -24,6 +24,7 @@ from gemmbench_results.report.web.search_charts import history_chart, search_cha
 from gemmbench_results.report.web.speeds import Counts
 from gemmbench_results.report.web.trials import COLUMNS, MOST_ROWS, Cell, Row, trial_rows
 
+MOST_CLAUSES = 6  # more make a paragraph that nobody reads
 PURPOSES = {"race": "races", "tune": "searches", "share": "shared configs", "check": "checks"}
 
 
@@ -124,13 +125,26 @@ def _asset(name: str) -> str:
 
 def _header(evidence: Evidence) -> str:
     run = evidence.run
-    said = "".join(f"<li>{escape(text)}</li>" for text in summary.sentences(evidence.trials))
     return (
         f"<p class=brand>gemmbench report</p>\n<h1>{escape(evidence.suite)}</h1>\n"
         f"<p class=where>{escape(run.machine.cpu)} ({escape(run.machine.microarchitecture)}), "
         f"{threads_text(run.protocol.threads)} · run {run.number}, "
         f"{escape(run.started_at[:10])}</p>\n"
-        f"<p class=lead>{escape(summary.headline(evidence.trials))}</p>\n<ul class=said>{said}</ul>"
+        f"<p class=lead>{escape(summary.headline(evidence.trials))}</p>\n"
+        f"{_said(summary.sentences(evidence.trials))}"
+    )
+
+
+def _said(sentences: Sequence[str]) -> str:
+    """The sentences, or a list of their clauses to be opened where those are many."""
+    clauses = [clause for text in sentences for clause in text.removesuffix(".").split("; ")]
+    few = len(clauses) <= MOST_CLAUSES
+    items = "".join(f"<li>{escape(text)}</li>" for text in (sentences if few else clauses))
+    said = f"<ul class=said>{items}</ul>"
+    if few:
+        return said
+    return (
+        f"<details><summary>Who is fastest where, in {len(clauses)} lines</summary>{said}</details>"
     )
 
 
@@ -164,8 +178,9 @@ def _chart(chart: Chart) -> str:
     )
     return (
         f'<article id="{chart.key}">{head}\n{chooser if len(chart.views) > 1 else ""}'
+        f'<div class=frame aria-label="{escape(chart.title)}, to be scrolled">'
         f'<div class=chart data-chart={chart.key} role=img aria-label="{escape(chart.title)}" '
-        f"aria-describedby={chart.key}-says></div>\n"
+        f"aria-describedby={chart.key}-says></div></div>\n"
         f"<details><summary>The figures as a table</summary>{_table(chart)}</details></article>"
     )
 
@@ -208,10 +223,11 @@ def _trials(evidence: Evidence) -> str:
     return f"""<section id="trials"><h2>All trials</h2>
 <p id=trials-says>Every contender of the run and every config that was searched.{note} A heading
 sorts; words in the filter must all occur in a row. At most {MOST_ROWS} rows.</p>
-<p class=filters><label for=filter>Filter</label>
-<input type=search id=filter placeholder="conv1 numba">
-<label for=purpose>Show</label>
-<select id=purpose><option value="">everything</option>{options}</select>
+<p class=filters>
+<span><label for=filter>Filter</label>
+<input type=search id=filter placeholder="conv1 numba"></span>
+<span><label for=purpose>Show</label>
+<select id=purpose><option value="">everything</option>{options}</select></span>
 <output id=shown aria-live=polite>{len(rows)} trials</output></p>
 {_scrolled("All trials", table)}</section>
 """

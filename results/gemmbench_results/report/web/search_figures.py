@@ -6,11 +6,13 @@ from typing import Any
 from gemmbench_results.report.table import digits, seconds_text
 from gemmbench_results.report.web.chart import (
     HEAT,
+    LEGEND_LINE,
     Figure,
     axis,
+    broken,
     categories,
     cells,
-    colorbar,
+    columns_width,
     from_zero,
     hover,
     label,
@@ -33,7 +35,7 @@ def search_figure(found: Sequence[tuple[Search, Sequence[Improvement]]]) -> Figu
             {
                 "type": "scatter",
                 "mode": "lines+markers",
-                "name": label(search.contender),
+                "name": broken(search.contender, LEGEND_LINE),
                 "x": [*(step.evaluation for step in steps), last],
                 "y": [step.gflops for step in ends],
                 "hovertext": [
@@ -52,7 +54,7 @@ def search_figure(found: Sequence[tuple[Search, Sequence[Improvement]]]) -> Figu
     return {
         "data": data,
         "layout": {
-            **layout(400),
+            **layout(290),
             "xaxis": {**axis("configs measured"), "tick0": 0, "dtick": _tick(longest)},
             "yaxis": axis("GFLOP/s of the best so far"),
         },
@@ -81,11 +83,11 @@ def tiles_figure(found: TileMap) -> Figure:
                 "reversescale": True,
                 "xgap": 1,
                 "ygap": 1,
-                "colorbar": colorbar("ms"),
+                "showscale": False,
             }
         ],
         "layout": {
-            **layout(140 + 30 * max(3, len(found.rows))),
+            **layout(30 * max(3, len(found.rows)), columns_width(len(found.columns), 46)),
             "xaxis": cells(found.columns, title=label(found.across)),
             "yaxis": cells(found.rows, title=label(found.down)),
         },
@@ -104,7 +106,7 @@ def history_figure(found: Sequence[Line]) -> Figure:
             {
                 "type": "scatter",
                 "mode": "lines+markers",
-                "name": label(f"{line.contender} (over {line.reference}{group})"),
+                "name": broken(f"{line.contender} (over {line.reference}{group})", LEGEND_LINE, 99),
                 "x": [f"run {point.run}" for point in line.points],
                 "y": [point.value for point in line.points],
                 "hovertext": [
@@ -126,7 +128,7 @@ def history_figure(found: Sequence[Line]) -> Figure:
     return {
         "data": data,
         "layout": {
-            **layout(420),
+            **layout(300),
             "xaxis": categories([f"run {run}" for run in runs]),
             "yaxis": from_zero("time over the reference's"),
         },

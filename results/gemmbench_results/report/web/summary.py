@@ -24,6 +24,7 @@ from gemmbench_results.runs import Run
 
 Facts = tuple[tuple[str, str], ...]
 
+LISTED = 4  # layers in the headline; longer lists end in a count
 DOUBT = "nobody"  # beside a leader that is not believed
 
 
@@ -46,7 +47,8 @@ def headline(trials: Sequence[Trial]) -> str:
     (first, count), *others = decided.most_common()
     rest = "".join(f", {name} on {number}" for name, number in others)
     shared = [name for name, lanes in layers.items() if len(lanes) > 1]
-    open_ = f" On {', '.join(shared[:4])}{' and others' * (len(shared) > 4)} it is not decided."
+    more = f" and {len(shared) - LISTED} more" if len(shared) > LISTED else ""
+    open_ = f" On {', '.join(shared[:LISTED])}{more} it is not decided."
     return f"{first} is fastest on {count} of {total} layers{rest}.{open_ if shared else ''}"
 
 

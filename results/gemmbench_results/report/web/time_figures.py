@@ -1,19 +1,22 @@
 """Figures of times and rates. Every text that a user could have written passes `label`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gemmbench_results.report.table import digits, seconds_text
 from gemmbench_results.report.web.chart import (
+    LEGEND_LINE,
     Figure,
-    categories,
+    columns_width,
     downwards,
     fill,
     from_zero,
     hover,
+    ink,
     label,
     layout,
     logarithmic,
+    numbered,
     place,
     rows_height,
     stroke,
@@ -22,6 +25,8 @@ from gemmbench_results.report.web.speeds import Bar, Rate, bandwidths, typical_p
 
 LAYERS_SHOWN = 24  # of a stacked bar; the quickest of more are drawn together
 OTHERS = "other layers"
+GROUP_PIXELS, BAR_PIXELS = 28, 5  # of a layer's bars and of each of them, at least
+FEW_TICKS = 30  # times the least intensity; beyond it a phone has room for powers of ten only
 PLACES = ("top center", "bottom center", "top right", "bottom left")  # layers in turn, to be apart
 
 
@@ -34,7 +39,7 @@ def network_figure(bars: Sequence[Bar], *, shares: bool = False) -> Figure:
     }
     shown = set(sorted(order, key=lambda name: -longest[name])[:LAYERS_SHOWN])
     data = [
-        _segments(label(name), [name], bars, number)
+        _segments(label(name, LEGEND_LINE), [name], bars, number)
         for number, name in enumerate(name for name in order if name in shown)
     ]
     others = [name for name in order if name not in shown]
@@ -43,13 +48,11 @@ def network_figure(bars: Sequence[Bar], *, shares: bool = False) -> Figure:
     return {
         "data": data,
         "layout": {
-            **layout(rows_height(len(bars)) + 40),
+            **layout(rows_height([bar_name(bar) for bar in bars]) + 20),
             "barmode": "stack",
             "bargap": 0.28,
             "uniformtext": {"mode": "hide", "minsize": 11},
-            "xaxis": from_zero(
-                "per cent of the bar" if shares else "milliseconds, all layers one after another"
-            ),
+            "xaxis": from_zero("per cent of the bar" if shares else "milliseconds"),
             "barnorm": "percent" if shares else "",
             "yaxis": downwards([bar_name(bar) for bar in bars]),
         },
@@ -67,11 +70,12 @@ def rates_figure(rates: Sequence[Rate]) -> Figure:
     """Bars of GFLOP/s by layer and lane; a line across each layer's bars is the peak."""
     layers = list(dict.fromkeys(rate.layer for rate in rates))
     names = list(dict.fromkeys(rate.lane for rate in rates))
+    wide = max(GROUP_PIXELS, BAR_PIXELS * (len(names) + 1))
     data: list[dict[str, Any]] = [
         {
             "type": "bar",
-            "name": label(name),
-            "x": [place(rate.layer) for rate in rates if rate.lane == name],
+            "name": label(name, LEGEND_LINE),
+            "x": [layers.index(rate.layer) for rate in rates if rate.lane == name],
             "y": [rate.gflops for rate in rates if rate.lane == name],
             "hovertext": [_rate_text(rate) for rate in rates if rate.lane == name],
             "hoverinfo": "text",
@@ -79,29 +83,14 @@ def rates_figure(rates: Sequence[Rate]) -> Figure:
         }
         for number, name in enumerate(names)
     ]
-    peaks = {rate.layer: rate.peak_gflops for rate in rates if rate.peak_gflops}
-    if peaks:
-        data.append(
-            {
-                "type": "scatter",
-                "name": "peak",
-                "mode": "markers",
-                "x": [place(layer) for layer in peaks],
-                "y": list(peaks.values()),
-                "hovertext": [
-                    f"peak beside it: {digits(peak, 3)} GFLOP/s" for peak in peaks.values()
-                ],
-                "hoverinfo": "text",
-                "marker": _dash(max(16, min(90, 620 // len(layers)))),
-            }
-        )
+    peaks = {layers.index(r.layer): r.peak_gflops for r in rates if r.peak_gflops}
     return {
-        "data": data,
+        "data": [*data, _peaks(peaks)] if peaks else data,
         "layout": {
-            **layout(420),
+            **layout(300, columns_width(len(layers), wide)),
             "barmode": "group",
             "bargap": 0.22,
-            "xaxis": categories(layers),
+            "xaxis": numbered(layers),
             "yaxis": from_zero("GFLOP/s"),
         },
     }
@@ -114,7 +103,7 @@ def roofline_figure(rates: Sequence[Rate]) -> Figure:
         {
             "type": "scatter",
             "mode": "markers",
-            "name": label(name),
+            "name": label(name, LEGEND_LINE),
             "x": [rate.intensity for rate in rates if rate.lane == name],
             "y": [rate.gflops for rate in rates if rate.lane == name],
             "hovertext": [_rate_text(rate) for rate in rates if rate.lane == name],
@@ -123,6 +112,7 @@ def roofline_figure(rates: Sequence[Rate]) -> Figure:
         }
         for number, name in enumerate(names)
     ]
+    wide = max(rate.intensity for rate in rates) / min(rate.intensity for rate in rates)
     known = [rate for rate in rates if rate.attainable_gflops]
     own = {rate.layer: rate for rate in sorted(known, key=lambda rate: rate.intensity)}
     if own:
@@ -130,6 +120,7 @@ def roofline_figure(rates: Sequence[Rate]) -> Figure:
             {
                 "type": "scatter",
                 "mode": "markers+text",
+                "cliponaxis": False,
                 "name": "the layer's own roof",
                 "x": [rate.intensity for rate in own.values()],
                 "y": [rate.attainable_gflops for rate in own.values()],
@@ -143,8 +134,8 @@ def roofline_figure(rates: Sequence[Rate]) -> Figure:
     return {
         "data": [*_roofs(rates), *data],
         "layout": {
-            **layout(500),
-            "xaxis": logarithmic("FLOP a byte, every operand moved once"),
+            **layout(380),
+            "xaxis": logarithmic("FLOP a byte", (1, 2, 5) if wide < FEW_TICKS else (1,)),
             "yaxis": logarithmic("GFLOP/s"),
         },
     }
@@ -161,6 +152,7 @@ def _segments(name: str, layers: Sequence[str], bars: Sequence[Bar], number: int
         "text": [name if found else "" for found in own],
         "textposition": "inside",
         "insidetextanchor": "middle",
+        "insidetextfont": {"color": ink(number)},
         "textangle": 0,
         "hovertext": [
             hover(
@@ -175,6 +167,24 @@ def _segments(name: str, layers: Sequence[str], bars: Sequence[Bar], number: int
         ],
         "hoverinfo": "text",
         "marker": fill(number, patterned=False),
+    }
+
+
+def _peaks(peaks: Mapping[int, float]) -> dict[str, Any]:
+    """A line over the bars of each layer, by the layer's index."""
+    return {
+        "type": "scatter",
+        "name": "peak",
+        "mode": "lines",
+        "x": [x for layer in peaks for x in (layer - 0.42, layer, layer + 0.42, None)],
+        "y": [y for peak in peaks.values() for y in (peak, peak, peak, None)],
+        "hovertext": [
+            text
+            for peak in peaks.values()
+            for text in (*[f"peak beside it: {digits(peak, 3)} GFLOP/s"] * 3, "")
+        ],
+        "hoverinfo": "text",
+        "line": {"width": 2, "color": "var(--ink)"},
     }
 
 
@@ -202,7 +212,7 @@ def _roofs(rates: Sequence[Rate]) -> list[dict[str, Any]]:
     high = max(rate.intensity for rate in rates) * 2
     roofs = []
     if peak:
-        start = max(low, min(high, peak / speeds[-1])) if speeds else low
+        start = min(high, peak / speeds[-1]) if speeds else low  # where the memory's roof ends
         text = f"peak {digits(peak, 3)} GFLOP/s"
         roofs.append(_roof("peak", [start, high], [peak, peak], ["", text], "solid"))
     for number, speed in enumerate(speeds):
