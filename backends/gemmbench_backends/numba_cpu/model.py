@@ -193,7 +193,8 @@ def _long_blocks(
     a_bytes, b_bytes = rows * shape.k * size, shape.k * columns * size
     if rows <= FEW_ROWS and b_bytes <= l2 // 2:
         return {}
-    if rows > FEW_ROWS and l2 // 2 < a_bytes <= l3 and "fused" in pack_b:
+    c_stays = rows * columns * size <= STREAM_L2S * l2 // 2
+    if rows > FEW_ROWS and l2 // 2 < a_bytes <= l3 and c_stays and "fused" in pack_b:
         return {**_streaming_block(shape, regs), "kc": shape.k, "nc": shape.n, "order": "panels"}
     if columns <= SLIM and rows > FEW_ROWS and b_bytes <= l3:
         return {"kc": shape.k, "nc": shape.n, "order": "rows"}
@@ -216,7 +217,7 @@ def _long_blocks(
         mc = min(shape.m, max(1, l2 * 3 // 8 // (kc * size)))
         return {"kc": kc, "mc": mc, "nc": shape.n, "order": "panels"}
     kc = k_block(shape.k, LONG_PANEL, lanes)
-    if rows * columns * size > STREAM_L2S * l2 // 2:
+    if not c_stays:
         # C leaves L2: Goto's order, a block of A packed in L2 and each panel of B met in turn.
         mc = min(shape.m, max(1, l2 * 3 // 8 // (kc * size)))
         return {"kc": kc, "mc": mc, "nc": shape.n, "order": "panels", "pack_a": "on", "ku": 4}

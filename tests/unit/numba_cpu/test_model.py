@@ -146,6 +146,8 @@ def test_short_registers_use_a_panel_of_a_wide_b_with_all_of_a_few_rows():
         (90, 1200, 729, 4, True),
         (95, 600, 729, 6, False),  # A stays in L2
         (1000, 4096, 128, 6, False),  # A is more than a core's share of L3
+        (512, 512, 512, 4, True),
+        (1024, 1024, 1024, 6, False),  # C is more than twice L2
         (256, 1152, 17, 6, True),  # a row of C is two registers and a lone column
     ],
 )
