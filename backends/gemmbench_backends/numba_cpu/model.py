@@ -27,6 +27,7 @@ WIDE = 512  # columns
 # Registers without masks (AVX2) take twice as long over a line of B, so that where it comes from
 # matters less, and updating C more: measured on Zen 3.
 SLIM = 256  # columns up to which B is multiplied over all of k at once, its panels from L3
+C_L2S = 2  # a C of more is met again, block by block along k, in memory
 LONG_PANEL, LEAST_PANEL = 512, 128  # steps along k of a panel that is used once
 STREAMING_VECTORS = 3  # of a register block past which A streams
 VERY_FEW_ROWS, STREAMS = 4, 8  # then B, from memory, is best read a few whole rows at a time
@@ -193,7 +194,7 @@ def _long_blocks(
     a_bytes, b_bytes = rows * shape.k * size, shape.k * columns * size
     if rows <= FEW_ROWS and b_bytes <= l2 // 2:
         return {}
-    c_stays = rows * columns * size <= STREAM_L2S * l2 // 2
+    c_stays = rows * columns * size <= C_L2S * l2
     if rows > FEW_ROWS and l2 // 2 < a_bytes <= l3 and c_stays and "fused" in pack_b:
         return {**_streaming_block(shape, regs), "kc": shape.k, "nc": shape.n, "order": "panels"}
     if columns <= SLIM and rows > FEW_ROWS and b_bytes <= l3:
