@@ -259,13 +259,13 @@ def test_a_plot_keeps_its_height_below_a_legend_higher_than_a_screen(
 ) -> None:
     trials = [
         trial("conv1", CONV1, Contender(f"{FOLDER}/of/number/{number}.py:Kernel", "direct"), 0.01)
-        for number in range(26)
+        for number in range(60)
     ]
     file = written(tmp_path, [*trials, trial("conv1", CONV1, blas("im2col"), 0.009)])
     for one in open_page(browser, file, viewport={"width": 420, "height": 900}):
         wait_until_drawn(one.page)
         heights = {key: (height, plot) for key, height, plot in one.page.evaluate(HEIGHTS)}
-        assert one.page.evaluate("figures.history[0].data.length") >= 26
+        assert one.page.evaluate("figures.history[0].data.length") >= 60
         assert heights["history"][0] == pytest.approx(heights["history"][1], abs=1)
         assert one.page.evaluate(CUT) == []
 
