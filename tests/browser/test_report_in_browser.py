@@ -175,6 +175,15 @@ def test_a_chart_that_cannot_be_drawn_leaves_the_others(browser: Any, file: Path
     for one in open_page(browser, file, NO_NETWORK):
         one.page.locator("[data-chart=network]").get_by_text("Not drawn").wait_for()
         expect(one.page.locator("[data-chart][data-drawn]")).to_have_count(len(CHARTS) - 1)
+        one.page.set_viewport_size({"width": 500, "height": 900})
+        expect(one.page.locator("[data-chart=history] .main-svg").first).to_have_attribute(
+            "width", "450"
+        )
+        one.page.evaluate("figures.network = figures.rates; show(places[0])")
+        again = one.page.locator("[data-chart=network][data-drawn]:not(.failed)[role=img]")
+        expect(again).to_have_count(1)
+        assert "Not drawn" not in again.text_content()
+        assert one.complaints == []
 
 
 def test_a_narrow_screen_needs_no_scrolling_to_the_side(browser: Any, file: Path) -> None:

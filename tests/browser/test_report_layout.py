@@ -59,6 +59,22 @@ HEIGHTS = """
 () => places.map((place) => [place.dataset.chart, place._fullLayout._size.h,
   place.layout.meta.plot])
 """
+SIZES = """
+(frame) => {
+  const place = frame.querySelector(".chart");
+  return [place.dataset.chart, place.querySelector(".main-svg").getBoundingClientRect().width,
+    place.layout.meta.narrowest];
+}
+"""
+WRITTEN = """
+async () => {
+  dispatchEvent(new Event("beforeprint"));
+  for (let count = 0; count < 500; count++) await null;  // no timer and no frame of the screen
+  return places.map((place) => [place.dataset.chart, place._fullLayout._size.h,
+    place.layout.meta.plot, place.querySelectorAll(".legend").length,
+    place._fullLayout.showlegend]);
+}
+"""
 PAPER = """
 () => places.map((place) => [place.dataset.chart,
   place.querySelector(".main-svg").getBoundingClientRect().right
@@ -90,15 +106,23 @@ def many_trials() -> list[Trial]:
     ]
 
 
-@pytest.fixture(scope="module", params=["few", "many"])
-def file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("report")
+def many_layers(opened: Opened) -> bool:
+    return bool(opened.page.locator("#all td", has_text="encoder.layer.19").count())
+
+
+def written(folder: Path, trials: list[Trial]) -> Path:
     with open_store(folder / "results.db") as store:
-        fill(store, full_trials() if request.param == "few" else many_trials(), runs=3)
+        fill(store, trials, runs=3)
         page = report_page(gather(store), {}, "results.db", plotly_source())
     target = folder / "report.html"
     target.write_text(page, encoding="utf-8")
     return target
+
+
+@pytest.fixture(scope="module", params=["few", "many"])
+def file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    trials = full_trials() if request.param == "few" else many_trials()
+    return written(tmp_path_factory.mktemp("report"), trials)
 
 
 @pytest.fixture(scope="module", params=WIDTHS)
@@ -151,6 +175,10 @@ def test_a_chart_that_is_wider_than_the_screen_is_scrolled_by_the_keyboard(opene
         if frame.evaluate("one => one.scrollWidth > one.clientWidth")
     ]
     stops = opened.page.locator(".frame[tabindex='0'][role=region][aria-label]")
+    narrowed = {key: sizes for frame in wide for key, *sizes in [frame.evaluate(SIZES)]}
+    assert all(width == narrowest for width, narrowest in narrowed.values())
+    if opened.page.viewport_size["width"] == min(WIDTHS) and many_layers(opened):
+        assert {"rates", "algorithms"} <= set(narrowed)
     assert frames.count() > 6
     assert stops.count() == len(wide)
     for frame in wide:
@@ -192,8 +220,60 @@ def test_a_finger_on_a_chart_scrolls_the_page(browser: Any, file: Path) -> None:
 def test_charts_are_whole_on_paper(browser: Any, file: Path) -> None:
     for one in open_page(browser, file, viewport={"width": 1600, "height": 900}):
         wait_until_drawn(one.page)
-        one.page.evaluate("places.forEach((place) => delete place.dataset.drawn)")
         one.page.evaluate("dispatchEvent(new Event('beforeprint'))")
         wait_until_drawn(one.page)
         assert one.page.evaluate("document.querySelector('main').clientWidth") == 704
         assert [key for key, beyond in one.page.evaluate(PAPER) if beyond > 1] == []
+
+
+def test_a_chart_is_complete_when_the_browser_prints_without_waiting(
+    browser: Any, file: Path
+) -> None:
+    for one in open_page(browser, file, viewport={"width": 1600, "height": 900}):
+        wait_until_drawn(one.page)
+        found = one.page.evaluate(WRITTEN)
+        assert {key: height for key, height, *_ in found} == {
+            key: pytest.approx(plot, abs=1) for key, _, plot, *_ in found
+        }
+        assert {key: bool(legends) for key, *_, legends, _ in found} == {
+            key: shown for key, *_, shown in found
+        }
+        assert sum(shown for *_, shown in found) > 3
+
+
+def test_what_can_be_opened_in_the_head_is_open_on_paper(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gemmbench_results.report.web.page.MOST_CLAUSES", 1)
+    for one in open_page(browser, written(tmp_path, full_trials())):
+        wait_until_drawn(one.page)
+        opened = one.page.locator("header details[open]")
+        one.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert opened.count() == 1
+        one.page.evaluate("dispatchEvent(new Event('afterprint'))")
+        assert opened.count() == 0
+
+
+def test_a_plot_keeps_its_height_below_a_legend_higher_than_a_screen(
+    browser: Any, tmp_path: Path
+) -> None:
+    trials = [
+        trial("conv1", CONV1, Contender(f"{FOLDER}/of/number/{number}.py:Kernel", "direct"), 0.01)
+        for number in range(60)
+    ]
+    file = written(tmp_path, [*trials, trial("conv1", CONV1, blas("im2col"), 0.009)])
+    for one in open_page(browser, file, viewport={"width": 420, "height": 900}):
+        wait_until_drawn(one.page)
+        heights = {key: (height, plot) for key, height, plot in one.page.evaluate(HEIGHTS)}
+        assert one.page.evaluate("figures.history[0].data.length") >= 60
+        assert heights["history"][0] == pytest.approx(heights["history"][1], abs=1)
+        assert one.page.evaluate(CUT) == []
+
+
+def test_layers_with_much_in_common_have_different_names(browser: Any, tmp_path: Path) -> None:
+    for one in open_page(browser, written(tmp_path, many_trials())):
+        wait_until_drawn(one.page)
+        legend = one.page.locator("[data-chart=network] .legendtext").all_text_contents()
+        points = one.page.evaluate("figures.roofline[0].data.at(-1).text")
+        assert len(set(legend)) == len(legend) == 20
+        assert len(set(points)) == len(points) == 20

@@ -45,8 +45,26 @@ def plain_sentences(
         return []
     layers = standings(trials, verdicts)
     run = f"gemmbench run {quote(suite or trials[0].suite)}{options}"
-    sentences = (_winners(layers), _unranked(layers), _tuning(trials), _next(layers, run))
+    sentences = (
+        _sentence(_winners(layers)),
+        _unranked(layers),
+        _sentence(_tuning(trials)),
+        _next(layers, run),
+    )
     return [sentence for sentence in sentences if sentence]
+
+
+def winner_clauses(trials: Sequence[Trial], verdicts: Mapping[str, Sequence[Verdict]]) -> list[str]:
+    """What won where, in clauses such as 'numba im2col is fastest on conv1 and conv2'."""
+    return _winners(standings(trials, verdicts))
+
+
+def other_sentences(
+    trials: Sequence[Trial], verdicts: Mapping[str, Sequence[Verdict]]
+) -> list[str]:
+    """What could not be ranked and what tuning gained; each only if there is something to say."""
+    found = (_unranked(standings(trials, verdicts)), _sentence(_tuning(trials)))
+    return [sentence for sentence in found if sentence]
 
 
 def result_sentences(
@@ -54,11 +72,17 @@ def result_sentences(
 ) -> list[str]:
     """What won where, and what could not be ranked; each only if there is something to say."""
     layers = standings(trials, verdicts)
-    return [sentence for sentence in (_winners(layers), _unranked(layers)) if sentence]
+    found = (_sentence(_winners(layers)), _unranked(layers))
+    return [sentence for sentence in found if sentence]
 
 
-def _winners(layers: Layers) -> str:
-    """As 'numba im2col is fastest on conv1 and conv2; blas gemm and numba gemm tie on fc6.'."""
+def _sentence(clauses: Sequence[str]) -> str:
+    """As 'numba is fastest on conv1; blas and numba tie on fc6.'; '' of none."""
+    return f"{'; '.join(clauses)}." if clauses else ""
+
+
+def _winners(layers: Layers) -> list[str]:
+    """As 'numba im2col is fastest on conv1 and conv2', 'blas gemm and numba gemm tie on fc6'."""
     wins: dict[tuple[str, str], list[str]] = {}
     alone: set[str] = set()
     for name, layer in layers.items():
@@ -74,13 +98,12 @@ def _winners(layers: Layers) -> str:
         "undecided": "between {} it is undecided on {}",
     }
     order = sorted(wins, key=lambda key: list(verb).index(key[0]))
-    clauses = [
+    return [
         (DOUBTFUL if mark == "undecided" and who in alone else verb[mark]).format(
             who, _named(wins[mark, who], len(layers))
         )
         for mark, who in order
     ]
-    return f"{'; '.join(clauses)}." if clauses else ""
 
 
 def _unranked(layers: Layers) -> str:
@@ -93,8 +116,8 @@ def _unranked(layers: Layers) -> str:
     return f"Not ranked: {_listed(bad)}." if bad else ""
 
 
-def _tuning(trials: Sequence[Trial]) -> str:
-    """As 'Tuning made numba 1.2 times as fast in the median of 5 layers, most on conv2 (1.6).'."""
+def _tuning(trials: Sequence[Trial]) -> list[str]:
+    """As 'Tuning made numba 1.2 times as fast in the median of 5 layers, most on conv2 (1.6)'."""
     gains: dict[str, list[tuple[float, str]]] = {}
     for name, layer in layers_of(trials).items():
         for key, (default, tuned) in _default_and_tuned(layer).items():
@@ -111,8 +134,7 @@ def _tuning(trials: Sequence[Trial]) -> str:
         middle = median(gain for gain, _ in found)
         detail = "" if len(found) == 1 else f", most on {where} ({most:.2f})"
         clauses.append(f"tuning made {backend} {middle:.2f} times as fast in the {layers}{detail}")
-    text = "; ".join(clauses)
-    return f"{text[0].upper()}{text[1:]}." if text else ""
+    return [clause.replace("tuning", "Tuning", 1) for clause in clauses[:1]] + clauses[1:]
 
 
 def _next(layers: Layers, run: str) -> str:

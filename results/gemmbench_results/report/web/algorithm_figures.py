@@ -1,4 +1,7 @@
-"""Figures of algorithms and their stages. Every text a user could have written passes `label`."""
+"""Figures of algorithms and their stages.
+
+All that a user could have written passes a function of `labels`.
+"""
 
 from collections.abc import Sequence
 from math import log10
@@ -8,7 +11,7 @@ from gemmbench_results.report.table import seconds_text
 from gemmbench_results.report.web.algorithms import Cell, Ratios, Staged
 from gemmbench_results.report.web.chart import (
     HEAT,
-    LEGEND_LINE,
+    LINE_PIXELS,
     NO_LINES,
     PALETTE,
     Figure,
@@ -17,17 +20,15 @@ from gemmbench_results.report.web.chart import (
     downwards,
     fill,
     from_zero,
-    hover,
     ink,
-    label,
     layout,
-    most_lines,
-    place,
     rows_height,
 )
+from gemmbench_results.report.web.labels import broken, hover, legend_labels, most_lines, place
 
 SLOWEST_SHADE = 16.0  # times the fastest; whatever is slower looks no different
 NUMBER_PIXELS, NAME_PIXELS = 46, 110  # of a cell with a ratio and of one with a name, at least
+CELL_LINE = 15  # characters of a line in a cell of NAME_PIXELS
 SLANTED_LINE = 25  # of a line of a contender's name, which stands at half a right angle
 SLANTED_PIXELS = 140  # of the layers' names, and of the last contender's beyond its column
 
@@ -115,7 +116,7 @@ def kernel_figure(found: Sequence[Cell]) -> Figure:
             }
         ],
         "layout": {
-            **layout(44 * len(kernels), columns_width(len(strides), NAME_PIXELS)),
+            **layout(_row(names) * len(kernels), columns_width(len(strides), NAME_PIXELS)),
             "xaxis": cells([pair_text(s) for s in strides], title="stride"),
             "yaxis": cells([pair_text(k) for k in kernels], title="kernel"),
             "annotations": [_cell_note(cell, names.index(cell.algorithm)) for cell in found],
@@ -129,6 +130,7 @@ def stages_figure(contenders: Sequence[Staged], names: Sequence[str]) -> Figure:
     `names` are the stages of all figures of the chart, so that a stage looks alike in each.
     """
     rows = [place(one.contender) for one in contenders]
+    legends = dict(zip(names, legend_labels(names), strict=True))
     used = [
         name for name in names if any(name == stage for c in contenders for stage, _ in c.stages)
     ]
@@ -136,7 +138,7 @@ def stages_figure(contenders: Sequence[Staged], names: Sequence[str]) -> Figure:
         {
             "type": "bar",
             "orientation": "h",
-            "name": label(name, LEGEND_LINE),
+            "name": legends[name],
             "y": rows,
             "x": [1e3 * dict(one.stages).get(name, 0.0) for one in contenders],
             "hovertext": [
@@ -202,12 +204,18 @@ def _shade(ratio: float | None) -> float | None:
     return None if ratio is None else log10(min(ratio, SLOWEST_SHADE))
 
 
+def _row(algorithms: Sequence[str]) -> int:
+    """Pixels of a row of cells that name an algorithm and, below it, in how many races it wins."""
+    most = max(broken(name, CELL_LINE).count("<br>") + 1 for name in algorithms)
+    return LINE_PIXELS * (most + 1) + 10
+
+
 def _cell_note(cell: Cell, number: int) -> dict[str, Any]:
     share = f"<br>{cell.wins} of {cell.races}" if cell.races > 1 else ""
     return {
         "x": pair_text(cell.stride),
         "y": pair_text(cell.kernel),
-        "text": f"{label(cell.algorithm)}{share}",
+        "text": f"{broken(cell.algorithm, CELL_LINE)}{share}",
         "font": {"color": ink(number)},
         "showarrow": False,
     }

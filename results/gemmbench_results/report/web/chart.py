@@ -1,33 +1,32 @@
 """What every chart is made of: its figure, its words, its figures as text, and how it looks.
 
 Colours are names of CSS variables, which the page's script replaces by what they are in a light or
-a dark page. Nothing is told by colour alone: series differ by pattern, marker or dash as well, and
-cells and segments carry their values. Hues: Okabe & Ito, "Color Universal Design", 2008.
+a dark page. Nothing is told by colour alone: series differ by pattern, marker or dash as well,
+cells carry their values, and a bar's segments stand in the order of the legend. Hues: Okabe & Ito,
+"Color Universal Design", 2008.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
+from math import inf, log10
 from typing import Any
 
-from gemmbench_results.report.escape import one_line
+from gemmbench_results.report.web.labels import axis_labels, labels, most_lines, place
 
 PALETTE = tuple(f"var(--s{number})" for number in range(8))
+LINES_OPACITY = 0.45  # of a pattern, away from the ink of what is written over it
 PATTERNS = ("", "/", "x", "-", "\\", "|", "+", ".")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "triangle-down")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid", "dash")
 HEAT = "Cividis"  # even to the eye, and the same without colour vision
-LONGEST_LABEL = 44  # characters on an axis or in a legend; the hover text has all
-LABEL_LINE = 20  # characters of a line beside a plot, so that a phone has room for the plot
-PARTS = re.compile(r"[^\s/._]*[\s/._]|[^\s/._]+")  # of a label, after which it may be broken
-LEGEND_LINE = 34  # characters of a line in a legend: with its sign it fits a phone
-HOVER_LINE = 48
 LINE_PIXELS = 17
 ROW_PIXELS = 26
 FRAME_PIXELS = 110  # of axis, legend and margins at first; the page's script then measures them
 LOWEST_PLOT = 80  # below 64 Plotly takes from the margins, and titles lie over ticks
 BESIDE_PIXELS = 90  # of an axis and margins beside a plot, in what a chart takes at least
+WIDE = 30  # times the least value; beyond it a phone has room for powers of ten only
+EACH = tuple(range(1, 10))  # digit
+AT_EDGE = 1.05  # times a value: nearer to the end of its axis a marker would be cut
 NO_LINES = {"showgrid": False, "ticks": ""}  # behind the cells of a heat map
 
 Figure = Mapping[str, Any]  # Plotly's: {"data": [...], "layout": {...}}
@@ -56,33 +55,6 @@ class Chart:
     rows: tuple[tuple[str, ...], ...] = ()
 
 
-def place(text: str) -> str:
-    """`text` as a place on an axis of names: never cut, or two of them could become one.
-
-    Two kernels in one folder differ at the end of their names; `categories` shows them cut.
-    """
-    return escape(one_line(text), quote=False)
-
-
-def label(text: str, longest: int = LONGEST_LABEL) -> str:
-    """`text` as Plotly shows it unchanged: one line, cut, without what it reads as markup.
-
-    Plotly takes tags such as <b> and <a href> in every label for markup, and entities for
-    characters; `$` would begin a formula if MathJax were there.
-    """
-    return escape(_cut(one_line(text), longest), quote=False)
-
-
-def broken(text: str, line: int = LABEL_LINE, longest: int = LONGEST_LABEL) -> str:
-    """`text` as a label in lines of at most `line` characters, cut as `label` does."""
-    return "<br>".join(escape(part, quote=False) for part in _lines(text, line, longest))
-
-
-def hover(*texts: str) -> str:
-    """Lines of a hover text, long ones in several, markup taken out of them."""
-    return "<br>".join(broken(text, HOVER_LINE, 160) for text in texts if text)
-
-
 def axis(title: str = "") -> dict[str, Any]:
     """An axis with the page's colours."""
     return {
@@ -100,14 +72,27 @@ def from_zero(title: str) -> dict[str, Any]:
     return {**axis(title), "rangemode": "tozero"}
 
 
-def logarithmic(title: str, digits: Sequence[int] = (1, 2, 5)) -> dict[str, Any]:
-    """An axis of ratios with a tick at those digits of each power of ten.
+def logarithmic(title: str, values: Sequence[float], *, few: bool = False) -> dict[str, Any]:
+    """An axis of ratios that reaches over `values`, all positive, with at least two ticks.
 
-    The ticks are whole numbers: Plotly's own say '2' for 20.
+    They are at 1, 2 and 5 of each power of ten; at 1 alone where the axis is wide and `few` are to
+    be; and at each digit where no others are near. They say their number in full: Plotly's own say
+    '2' for 20. Less than a power of ten ends at the next digits, so that a narrow one has ticks.
     """
-    ticks = [float(f"{digit}e{power}") for power in range(-5, 8) for digit in digits]
+    low, high = min(values), max(values)
+    limits = {}
+    if high < 10 * low:
+        low = max((tick for tick in _ticks(EACH) if tick * AT_EDGE < low), default=low)
+        high = min((tick for tick in _ticks(EACH) if tick > high * AT_EDGE), default=high)
+        limits = {"range": [log10(low), log10(high)]}
+    asked = (((1,), 2 if few and high > WIDE * low else inf), ((1, 2, 5), 2), (EACH, 0))
+    ticks = next(
+        _ticks(digits)
+        for digits, least in asked
+        if sum(low <= tick <= high for tick in _ticks(digits)) >= least
+    )
     shown = {"tickmode": "array", "tickvals": ticks, "ticktext": [f"{tick:.15g}" for tick in ticks]}
-    return {**axis(title), **shown, "type": "log"}
+    return {**axis(title), **shown, **limits, "type": "log"}
 
 
 def categories(names: Sequence[str], title: str = "") -> dict[str, Any]:
@@ -115,7 +100,7 @@ def categories(names: Sequence[str], title: str = "") -> dict[str, Any]:
 
     What stands at a name has to name it by `place`. Long ones are shown in lines, and cut.
     """
-    places, shown = [place(name) for name in names], [broken(name) for name in names]
+    places, shown = [place(name) for name in names], axis_labels(names)
     listed = {"type": "category", "categoryorder": "array", "categoryarray": places}
     cut = {"tickmode": "array", "tickvals": places, "ticktext": shown} if shown != places else {}
     return {**axis(title), **listed, **cut}
@@ -133,7 +118,7 @@ def downwards(names: Sequence[str], title: str = "") -> dict[str, Any]:
 
 def numbered(names: Sequence[str]) -> dict[str, Any]:
     """A horizontal axis on which a name is its index, so that a mark may span its place."""
-    shown = {"tickvals": list(range(len(names))), "ticktext": [label(name) for name in names]}
+    shown = {"tickvals": list(range(len(names))), "ticktext": labels(names)}
     look = {"tickmode": "array", "ticklabeloverflow": "allow", "zeroline": False}
     return {**axis(), **shown, **look, "range": [-0.5, len(names) - 0.5]}
 
@@ -177,9 +162,14 @@ def layout(plot: int, narrowest: int = 0) -> dict[str, Any]:
     }
 
 
+def _ticks(digits: Sequence[int]) -> list[float]:
+    return [float(f"{digit}e{power}") for power in range(-6, 9) for digit in digits]
+
+
 def fill(number: int, *, patterned: bool = True) -> dict[str, Any]:
     """How the bars of a series look: a hue, and a pattern of lines over it."""
-    shape = PATTERNS[number % len(PATTERNS) if patterned else number // len(PALETTE) % 8]
+    again = number // len(PALETTE)  # how often the hues were all used before
+    shape = PATTERNS[(number * patterned + again) % len(PATTERNS)]
     return {
         "color": PALETTE[number % len(PALETTE)],
         "line": {"color": "var(--card)", "width": 1},
@@ -188,8 +178,8 @@ def fill(number: int, *, patterned: bool = True) -> dict[str, Any]:
             "fillmode": "overlay",  # lines over the hue, not in place of it
             "size": 7,
             "solidity": 0.25,
-            "fgcolor": "var(--card)",
-            "fgopacity": 0.45,  # so that what is written over it can be read
+            "fgcolor": "var(--over0)" if number % len(PALETTE) == 0 else "var(--over)",
+            "fgopacity": LINES_OPACITY,
         },
     }
 
@@ -212,11 +202,6 @@ def stroke(number: int) -> dict[str, Any]:
     }
 
 
-def most_lines(names: Sequence[str]) -> int:
-    """Of the labels of an axis of names."""
-    return max((len(_lines(name, LABEL_LINE, LONGEST_LABEL)) for name in names), default=1)
-
-
 def rows_height(names: Sequence[str]) -> int:
     """Pixels of a plot with a row for each name, high enough for the name's lines."""
     return max(1, len(names)) * max(ROW_PIXELS, LINE_PIXELS * most_lines(names) + 2)
@@ -225,23 +210,3 @@ def rows_height(names: Sequence[str]) -> int:
 def columns_width(count: int, pixels: int) -> int:
     """The least width of a chart of `count` columns that are read down to `pixels` each."""
     return BESIDE_PIXELS + count * pixels
-
-
-def _cut(line: str, longest: int) -> str:
-    """At most so many characters: names of one folder or network differ at both ends."""
-    if len(line) <= longest:
-        return line
-    head, tail = longest // 2, longest - longest // 2 - 1
-    return f"{line[:head].rstrip()}…{line[-tail:].lstrip()}"
-
-
-def _lines(text: str, line: int, longest: int) -> list[str]:
-    """Broken after words and parts of a path as far as those are short enough."""
-    lines = [""]
-    for part in PARTS.findall(_cut(one_line(text), longest)):
-        for start in range(0, len(part), line):
-            piece = part[start : start + line]
-            if lines[-1] and len((lines[-1] + piece).rstrip()) > line:
-                lines.append("")
-            lines[-1] += piece
-    return [one.rstrip() for one in lines]

@@ -73,10 +73,14 @@ def share_sentence(trials: Sequence[Trial], bar: Bar) -> str:
 
 
 def share_text(share: float) -> str:
-    """'72 %', and '0.3 %' or '99.7 %' where a whole number would say none or all."""
+    """'72 %', and '0.3 %' or 'more than 99.9 %' where a whole number would say none or all."""
     percent = 100 * share
+    if percent < 0.1:
+        return "less than 0.1 %"
+    if 99.9 < percent < 100:
+        return "more than 99.9 %"
     if percent < 100 and not 1 <= percent <= 99:
-        return f"{min(99.9, max(0.1, percent)):.1f} %"
+        return f"{percent:.1f} %"
     return f"{percent:.0f} %"
 
 
@@ -120,7 +124,7 @@ def roofline_chart(found: Sequence[Rate]) -> Chart:
     memory = (
         "A layer's own roof is the peak, or reading as many bytes as it has, both raced beside it; "
         "a transform executes fewer operations and may pass it. Names that would overlap are left "
-        "out until there is room, as after zooming in."
+        "out; the table below has all."
         if bandwidths(found)
         else "The memory's roof is not drawn: this run was made without a bandwidth."
     )

@@ -31,7 +31,8 @@ function coloured(value, style) {
 const OPTIONS = { displaylogo: false, showSendToCloud: false, plotlyServerURL: "",
   modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
 const FITTINGS = 5;  // the first of them brings the legend
-const ROOM_PIXELS = 1000;
+const LEGEND_LINE_PIXELS = 26;  // at most, with the space between two names
+const SETTLED_MS = 100;  // without another width: a window that is dragged has many
 
 const turns = new Map();  // of a place: how often it was begun to be drawn, the last of which counts
 const widths = new Map();  // that it was drawn for
@@ -42,6 +43,8 @@ async function draw(place) {
   const { plot, narrowest } = figure.layout.meta;
   const turn = (turns.get(place) || 0) + 1;
   turns.set(place, turn);
+  delete place.dataset.drawn;
+  forgive(place);
   place.style.zoom = "";
   place.style.minWidth = `${narrowest}px`;
   widths.set(place, place.clientWidth);
@@ -56,7 +59,14 @@ async function draw(place) {
   thin(place);
   scrollable(place.parentElement);
   if (printing()) place.style.zoom = place.parentElement.clientWidth / place.clientWidth;
+  place.removeAllListeners("plotly_afterplot");
+  place.on("plotly_afterplot", () => thin(place));
   place.dataset.drawn = "";
+}
+
+// Draws a chart, or says in its place why there is none.
+function show(place) {
+  return draw(place).catch((error) => refuse(place, error));
 }
 
 function printing() {
@@ -73,11 +83,12 @@ function touched(layout) {
 
 // A legend from the chart's edge on, as wide and high as it must be. Left to itself it begins where
 // the plot does, which a legend that is wider than the plot makes narrower still. There is room for
-// any at first: of a plot without height nobody knows how much it lacks.
+// one name beneath another at first: of a plot without height nobody knows how much it lacks.
 function legendary(place) {
   const { l, w } = place._fullLayout._size;
+  const lines = place.data.reduce((sum, { name }) => sum + (name || "").split("<br>").length, 1);
   return { showlegend: null, "legend.x": -l / w, "legend.maxheight": 1,
-    height: place.layout.height + ROOM_PIXELS };
+    height: place.layout.height + LEGEND_LINE_PIXELS * lines };
 }
 
 // What to change so that the plot keeps its height however high the legend is; nothing once it does.
@@ -106,34 +117,55 @@ function scrollable(frame) {
   if (wide) {
     frame.tabIndex = 0;
     frame.setAttribute("role", "region");
+    frame.setAttribute("aria-label", frame.dataset.name);
   } else {
-    frame.removeAttribute("tabindex");
-    frame.removeAttribute("role");
+    ["tabindex", "role", "aria-label"].forEach((name) => frame.removeAttribute(name));
   }
 }
 
 // Each chart is drawn anew when the page gives it another width.
+const changed = new Set();
+let settled;
 const resized = new ResizeObserver((entries) => {
-  for (const { target } of entries) {
-    if (!printing() && widths.get(target) !== target.clientWidth) draw(target);
-  }
+  entries.forEach(({ target }) => changed.add(target));
+  clearTimeout(settled);
+  settled = setTimeout(redraw, SETTLED_MS);
 });
+
+function redraw() {
+  for (const place of changed) {
+    const failed = place.classList.contains("failed");
+    if (!printing() && !failed && widths.get(place) !== place.clientWidth) show(place);
+  }
+  changed.clear();
+}
 
 // All are begun at once: the browser prints what is there when the handlers of its event return.
 function drawAll() {
-  return Promise.all(places.map((place) => draw(place).catch((error) => refuse(place, error))));
+  return Promise.all(places.map(show));
+}
+
+// Takes back what `refuse` did, before another try.
+function forgive(place) {
+  if (!place.classList.contains("failed")) return;
+  place.classList.remove("failed");
+  place.setAttribute("role", "img");
+  place.textContent = "";
 }
 
 function refuse(place, error) {
+  if (place._fullLayout) Plotly.purge(place);  // what is left of an earlier figure
   place.classList.add("failed");
+  place.style.minWidth = "";
   place.removeAttribute("role");  // an image's text is not read out
   place.textContent = `Not drawn (${error.message}). The figures are in the table below.`;
+  scrollable(place.parentElement);
 }
 
 function choose(event) {
   const key = event.target.dataset.for;
   chosen[key] = event.target.selectedIndex;
-  draw(places.find((place) => place.dataset.chart === key));
+  show(places.find((place) => place.dataset.chart === key));
 }
 
 async function startCharts() {
@@ -144,14 +176,25 @@ async function startCharts() {
     return;
   }
   await drawAll();
-  places.forEach((place) => {
-    resized.observe(place);
-    if (place.on) place.on("plotly_afterplot", () => thin(place));
-  });
+  places.forEach((place) => resized.observe(place));
   document.querySelectorAll("select[data-for]").forEach((one) => (one.onchange = choose));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
   addEventListener("beforeprint", () => { root.dataset.print = ""; drawAll(); });
   addEventListener("afterprint", () => { delete root.dataset.print; drawAll(); });
+}
+
+// What can be opened in the head is open on paper, where nobody can open it.
+function startPrinting() {
+  const closed = () => [...document.querySelectorAll("header details:not([open])")];
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    opened = opened.concat(closed());
+    opened.forEach((one) => (one.open = true));
+  });
+  addEventListener("afterprint", () => {
+    opened.forEach((one) => (one.open = false));
+    opened = [];
+  });
 }
 
 function startTable() {
@@ -202,4 +245,5 @@ function startTable() {
 }
 
 startTable();
+startPrinting();
 startCharts();

@@ -2,7 +2,7 @@
 
 Nothing is loaded when it is opened: a Content-Security-Policy of the page's own forbids it, and
 allows exactly the scripts in it by their hashes. Text from suites and machines is escaped where it
-enters HTML (`escape`), JSON (`json_text`) and Plotly's labels (`chart.label`).
+enters HTML (`escape`), JSON (`json_text`) and Plotly's labels (`labels`).
 """
 
 import json
@@ -131,21 +131,21 @@ def _header(evidence: Evidence) -> str:
         f"{threads_text(run.protocol.threads)} · run {run.number}, "
         f"{escape(run.started_at[:10])}</p>\n"
         f"<p class=lead>{escape(summary.headline(evidence.trials))}</p>\n"
-        f"{_said(summary.sentences(evidence.trials))}"
+        f"{_said(*summary.said(evidence.trials))}"
     )
 
 
-def _said(sentences: Sequence[str]) -> str:
-    """The sentences, or a list of their clauses to be opened where those are many."""
-    clauses = [clause for text in sentences for clause in text.removesuffix(".").split("; ")]
-    few = len(clauses) <= MOST_CLAUSES
-    items = "".join(f"<li>{escape(text)}</li>" for text in (sentences if few else clauses))
-    said = f"<ul class=said>{items}</ul>"
-    if few:
-        return said
-    return (
-        f"<details><summary>Who is fastest where, in {len(clauses)} lines</summary>{said}</details>"
-    )
+def _said(winners: Sequence[str], others: Sequence[str]) -> str:
+    """What won where, as a list to be opened where that is much, and the other sentences."""
+    if len(winners) <= MOST_CLAUSES:
+        return _list([*([f"{'; '.join(winners)}."] if winners else []), *others])
+    title = f"Who is fastest where, in {len(winners)} lines"
+    return f"<details><summary>{title}</summary>{_list(winners)}</details>{_list(others)}"
+
+
+def _list(texts: Sequence[str]) -> str:
+    items = "".join(f"<li>{escape(text)}</li>" for text in texts)
+    return f"<ul class=said>{items}</ul>" if texts else ""
 
 
 def _tiles(shown: Iterable[summary.Tile]) -> str:
@@ -178,7 +178,7 @@ def _chart(chart: Chart) -> str:
     )
     return (
         f'<article id="{chart.key}">{head}\n{chooser if len(chart.views) > 1 else ""}'
-        f'<div class=frame aria-label="{escape(chart.title)}, to be scrolled">'
+        f'<div class=frame data-name="{escape(chart.title)}, to be scrolled">'
         f'<div class=chart data-chart={chart.key} role=img aria-label="{escape(chart.title)}" '
         f"aria-describedby={chart.key}-says></div></div>\n"
         f"<details><summary>The figures as a table</summary>{_table(chart)}</details></article>"

@@ -1,4 +1,7 @@
-"""Figures of searches and of the history. Every text a user could have written passes `label`."""
+"""Figures of searches and of the history.
+
+All that a user could have written passes a function of `labels`.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,19 +9,22 @@ from typing import Any
 from gemmbench_results.report.table import digits, seconds_text
 from gemmbench_results.report.web.chart import (
     HEAT,
-    LEGEND_LINE,
     Figure,
     axis,
-    broken,
     categories,
     cells,
     columns_width,
     from_zero,
+    layout,
+    stroke,
+)
+from gemmbench_results.report.web.labels import (
+    LEGEND_LINE,
+    broken,
     hover,
     label,
-    layout,
+    legend_labels,
     place,
-    stroke,
 )
 from gemmbench_results.report.web.lines import Line
 from gemmbench_results.report.web.searches import Improvement, Search, TileMap
@@ -28,6 +34,7 @@ def search_figure(found: Sequence[tuple[Search, Sequence[Improvement]]]) -> Figu
     """The best so far of each search of a layer, in GFLOP/s over evaluations."""
     data = []
     longest = max(len(search.trials) for search, _ in found)
+    legends = legend_labels([search.contender for search, _ in found])
     for number, (search, steps) in enumerate(found):
         last = len(search.trials)
         ends = [*steps, steps[-1]]
@@ -35,7 +42,7 @@ def search_figure(found: Sequence[tuple[Search, Sequence[Improvement]]]) -> Figu
             {
                 "type": "scatter",
                 "mode": "lines+markers",
-                "name": broken(search.contender, LEGEND_LINE),
+                "name": legends[number],
                 "x": [*(step.evaluation for step in steps), last],
                 "y": [step.gflops for step in ends],
                 "hovertext": [

@@ -9,7 +9,7 @@ from gemmbench.ranking import is_doubtful, rank
 from gemmbench.stats import Verdict
 from gemmbench.trial import Trial
 from gemmbench_results.fingerprint import fingerprint
-from gemmbench_results.report.sentences import plain_sentences
+from gemmbench_results.report.sentences import other_sentences, winner_clauses
 from gemmbench_results.report.standing import layers_of
 from gemmbench_results.report.table import digits, seconds_text
 from gemmbench_results.report.web.speeds import (
@@ -52,12 +52,15 @@ def headline(trials: Sequence[Trial]) -> str:
     return f"{first} is fastest on {count} of {total} layers{rest}.{open_ if shared else ''}"
 
 
-def sentences(trials: Sequence[Trial]) -> list[str]:
-    """What `gemmbench run` says under its table, but for the command it suggests."""
+def said(trials: Sequence[Trial]) -> tuple[list[str], list[str]]:
+    """What `gemmbench run` says under its table: clauses of what won where, and other sentences.
+
+    Without the command it suggests.
+    """
     verdicts: dict[str, tuple[Verdict, ...]] = {
         name: rank(own) for name, own in layers_of(trials).items()
     }
-    return [text for text in plain_sentences(trials, verdicts) if "gemmbench " not in text]
+    return winner_clauses(trials, verdicts), other_sentences(trials, verdicts)
 
 
 def tiles(trials: Sequence[Trial], counts: Counts) -> list[Tile]:

@@ -1,32 +1,31 @@
-"""Figures of times and rates. Every text that a user could have written passes `label`."""
+"""Figures of times and rates. All that a user could have written passes a function of `labels`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gemmbench_results.report.table import digits, seconds_text
 from gemmbench_results.report.web.chart import (
-    LEGEND_LINE,
     Figure,
     columns_width,
     downwards,
     fill,
     from_zero,
-    hover,
     ink,
-    label,
     layout,
     logarithmic,
     numbered,
-    place,
     rows_height,
     stroke,
 )
-from gemmbench_results.report.web.speeds import Bar, Rate, bandwidths, typical_peak
+from gemmbench_results.report.web.labels import hover, labels, legend_labels, place
+from gemmbench_results.report.web.speeds import Bar, Rate, Segment, bandwidths, typical_peak
 
 LAYERS_SHOWN = 24  # of a stacked bar; the quickest of more are drawn together
 OTHERS = "other layers"
+OTHERS_NAMED = 8  # in their hover text, the longest; more would be higher than the screen
+LONGEST_INSIDE = 34  # characters in a segment, which has one line
+LONGEST_AT_POINT = 16  # of a layer's name in the roofline
 GROUP_PIXELS, BAR_PIXELS = 28, 5  # of a layer's bars and of each of them, at least
-FEW_TICKS = 30  # times the least intensity; beyond it a phone has room for powers of ten only
 PLACES = ("top center", "bottom center", "top right", "bottom left")  # layers in turn, to be apart
 
 
@@ -38,13 +37,15 @@ def network_figure(bars: Sequence[Bar], *, shares: bool = False) -> Figure:
         for name in order
     }
     shown = set(sorted(order, key=lambda name: -longest[name])[:LAYERS_SHOWN])
+    own = [name for name in order if name in shown]
+    texts = zip(own, legend_labels(own), labels(own, LONGEST_INSIDE), strict=True)
     data = [
-        _segments(label(name, LEGEND_LINE), [name], bars, number)
-        for number, name in enumerate(name for name in order if name in shown)
+        _segments(legend, inside, [name], bars, number)
+        for number, (name, legend, inside) in enumerate(texts)
     ]
     others = [name for name in order if name not in shown]
     if others:
-        data.append(_segments(OTHERS, others, bars, len(shown)))
+        data.append(_segments(OTHERS, OTHERS, others, bars, len(shown)))
     return {
         "data": data,
         "layout": {
@@ -74,14 +75,14 @@ def rates_figure(rates: Sequence[Rate]) -> Figure:
     data: list[dict[str, Any]] = [
         {
             "type": "bar",
-            "name": label(name, LEGEND_LINE),
+            "name": legend,
             "x": [layers.index(rate.layer) for rate in rates if rate.lane == name],
             "y": [rate.gflops for rate in rates if rate.lane == name],
             "hovertext": [_rate_text(rate) for rate in rates if rate.lane == name],
             "hoverinfo": "text",
             "marker": fill(number),
         }
-        for number, name in enumerate(names)
+        for number, (name, legend) in enumerate(zip(names, legend_labels(names), strict=True))
     ]
     peaks = {layers.index(r.layer): r.peak_gflops for r in rates if r.peak_gflops}
     return {
@@ -103,16 +104,15 @@ def roofline_figure(rates: Sequence[Rate]) -> Figure:
         {
             "type": "scatter",
             "mode": "markers",
-            "name": label(name, LEGEND_LINE),
+            "name": legend,
             "x": [rate.intensity for rate in rates if rate.lane == name],
             "y": [rate.gflops for rate in rates if rate.lane == name],
             "hovertext": [_rate_text(rate) for rate in rates if rate.lane == name],
             "hoverinfo": "text",
             "marker": {**stroke(number)["marker"], "size": 11},
         }
-        for number, name in enumerate(names)
+        for number, (name, legend) in enumerate(zip(names, legend_labels(names), strict=True))
     ]
-    wide = max(rate.intensity for rate in rates) / min(rate.intensity for rate in rates)
     known = [rate for rate in rates if rate.attainable_gflops]
     own = {rate.layer: rate for rate in sorted(known, key=lambda rate: rate.intensity)}
     if own:
@@ -124,24 +124,27 @@ def roofline_figure(rates: Sequence[Rate]) -> Figure:
                 "name": "the layer's own roof",
                 "x": [rate.intensity for rate in own.values()],
                 "y": [rate.attainable_gflops for rate in own.values()],
-                "text": [label(layer, 16) for layer in own],
+                "text": labels(list(own), LONGEST_AT_POINT),
                 "textposition": [PLACES[number % len(PLACES)] for number in range(len(own))],
                 "hovertext": [_roof_text(rate) for rate in own.values()],
                 "hoverinfo": "text",
                 "marker": _dash(22),
             }
         )
+    drawn = [*_roofs(rates), *data]
     return {
-        "data": [*_roofs(rates), *data],
+        "data": drawn,
         "layout": {
             **layout(380),
-            "xaxis": logarithmic("FLOP a byte", (1, 2, 5) if wide < FEW_TICKS else (1,)),
-            "yaxis": logarithmic("GFLOP/s"),
+            "xaxis": logarithmic("FLOP a byte", [x for one in drawn for x in one["x"]], few=True),
+            "yaxis": logarithmic("GFLOP/s", [y for one in drawn for y in one["y"]]),
         },
     }
 
 
-def _segments(name: str, layers: Sequence[str], bars: Sequence[Bar], number: int) -> dict[str, Any]:
+def _segments(
+    name: str, inside: str, layers: Sequence[str], bars: Sequence[Bar], number: int
+) -> dict[str, Any]:
     own = [[s for s in bar.segments if s.layer in layers] for bar in bars]
     return {
         "type": "bar",
@@ -149,25 +152,30 @@ def _segments(name: str, layers: Sequence[str], bars: Sequence[Bar], number: int
         "name": name,
         "y": [place(bar_name(bar)) for bar in bars],
         "x": [1e3 * sum(s.seconds for s in found) for found in own],
-        "text": [name if found else "" for found in own],
+        "text": [inside if found else "" for found in own],
         "textposition": "inside",
         "insidetextanchor": "middle",
         "insidetextfont": {"color": ink(number)},
         "textangle": 0,
-        "hovertext": [
-            hover(
-                f"{bar.lane}",
-                *(
-                    f"{s.layer}: {seconds_text(s.seconds)} ({100 * s.seconds / bar.seconds:.1f} %)"
-                    f" by {s.contender}{f', {s.count} times' if s.count > 1 else ''}"
-                    for s in found
-                ),
-            )
-            for bar, found in zip(bars, own, strict=True)
-        ],
+        "hovertext": [_bar_text(bar, found) for bar, found in zip(bars, own, strict=True)],
         "hoverinfo": "text",
         "marker": fill(number, patterned=False),
     }
+
+
+def _bar_text(bar: Bar, segments: Sequence[Segment]) -> str:
+    """The segments, the longest of many and how many more there are."""
+    many = len(segments) > OTHERS_NAMED
+    named = sorted(segments, key=lambda s: -s.seconds)[:OTHERS_NAMED] if many else segments
+    return hover(
+        bar.lane,
+        *(
+            f"{s.layer}: {seconds_text(s.seconds)} ({100 * s.seconds / bar.seconds:.1f} %)"
+            f" by {s.contender}{f', {s.count} times' if s.count > 1 else ''}"
+            for s in named
+        ),
+        f"and {len(segments) - OTHERS_NAMED} more" if many else "",
+    )
 
 
 def _peaks(peaks: Mapping[int, float]) -> dict[str, Any]:
