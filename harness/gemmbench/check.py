@@ -16,6 +16,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+from gemmbench.bout import Bout
 from gemmbench.check_outcome import (
     CheckOptions,
     CheckOutcome,
@@ -27,7 +28,6 @@ from gemmbench.check_outcome import (
 from gemmbench.comparison import Comparison, GateVerdict
 from gemmbench.control import CONTROL, CONTROL_LAYER, CONTROL_PROBLEM
 from gemmbench.gate import (
-    CONFIRMING_LOOKS,
     LAYER_LEVEL,
     LOOKS,
     Screening,
@@ -40,7 +40,7 @@ from gemmbench.gate import (
     screen,
 )
 from gemmbench.machine import Machine
-from gemmbench.pairs import Duel, seeded
+from gemmbench.pairs import Duel, seeded, verified_alone
 from gemmbench.problem import Problem
 from gemmbench.race import Limits, OpenLink, Race, RaceSpec
 from gemmbench.reference import Cases
@@ -49,21 +49,10 @@ from gemmbench.run_outcome import Watcher
 from gemmbench.sides import Duo, Side
 from gemmbench.software import Software
 from gemmbench.suite import Suite
-from gemmbench.trial import Contender, RaceProtocol, TrialState
-from gemmbench.ways import Ask, Asker, Refusal, Way, find_ways
+from gemmbench.trial import Contender, RaceProtocol, Trial, TrialState
+from gemmbench.ways import Alone, Ask, Asker, Found, Refusal, Way, find_ways
 
 Clock = Callable[[], float]
-
-
-@dataclass(slots=True)
-class Bout:
-    """One way under comparison, while its verdict is open."""
-
-    way: Way
-    duel: Duel
-    thresholds: Thresholds
-    found: Screening = field(default_factory=Screening)
-    late: bool = False  # flagged by one of Holm's later steps
 
 
 @dataclass(slots=True)
@@ -106,12 +95,13 @@ class Check:
         )
         try:
             self.compare(ways)
+            self.verify([one for one in found if isinstance(one, Alone)])
         except KeyboardInterrupt:
             self.outcome.interrupted = True
         self.outcome.seconds = self.clock() - started
         return self.outcome
 
-    def find(self) -> list[Way | Refusal]:
+    def find(self) -> list[Found]:
         """What is to be compared, and what cannot be."""
         winner = partial(self.recorder.best_config, self.machine, self.protocol)
         wanted = self.options.wanted
@@ -164,6 +154,34 @@ class Check:
                 waiting.pop(0)
             if control is not None and self.outcome.comparisons:
                 self.judge_control(control)
+
+    def verify(self, heads: Sequence[Alone]) -> None:
+        """Verify each head that has no base, whatever time is left: a wrong one is never green."""
+        right = 0
+        for position, one in enumerate(heads):
+            self.watcher.layer(one.suite.name, one.layer.name, position, len(heads))
+            right += self.verify_head(one)
+        if right:
+            self.outcome.notes.append(
+                f"where there is no base, head was verified alone: {right} of {len(heads)} right"
+            )
+
+    def verify_head(self, one: Alone) -> bool:
+        """Whether a head without a base is right."""
+        self.watcher.step(f"{one.label}: no base, verifying head")
+        race = self.new_race(one.layer.name, one.layer.problem, (one.head,), one.duo.head.spec)
+        with self.operands(one.layer.problem) as race.cases:
+            trial = verified_alone(race)
+        return self.accepted(one, "head", replace(trial, contender=one.duo.head.shown(one.head)))
+
+    def accepted(self, one: Way | Alone, side: str, trial: Trial) -> bool:
+        """Whether a side is right; it is kept and told of if it is not."""
+        if trial.state is TrialState.COMPLETE:
+            return True
+        self.recorder.record(self.outcome.run, trial)
+        refusal = Refusal(one.layer.name, one.label, side, trial.state, trial.reason)
+        self.outcome.refusals.append(refusal)
+        return False
 
     def resume(self, way: Way) -> bool:
         """Take over what an interrupted check decided of the same."""
@@ -225,15 +243,9 @@ class Check:
         way = bout.way
         labels = Labels(way.layer.name, way.label, way.duo.base.label, way.duo.head.label)
         one = compare(bout.found, bout.thresholds, self.suspects.level, labels, bout.duel.seconds)
-        left_open = self.unconfirmed(bout) and one.verdict is not GateVerdict.REGRESSED
+        open_still = bout.unconfirmed(self.suspects.level)
+        left_open = open_still and one.verdict is not GateVerdict.REGRESSED
         return replace(one, verdict=GateVerdict.UNDECIDED) if left_open else one
-
-    def unconfirmed(self, bout: Bout) -> bool:
-        """Whether it was flagged, by any step of Holm's, and time was up before more pairs."""
-        level = LAYER_LEVEL if bout.late else self.suspects.level
-        is_flagged = flagged(bout.found, level, bout.thresholds)
-        cut_short = len(bout.found.confirming) < CONFIRMING_LOOKS[-1]
-        return is_flagged and cut_short and not confirmed(bout.found, bout.thresholds)
 
     def provisional(self, bout: Bout) -> Comparison:
         """What is known of a way that waits for the others: its pairs, and no verdict."""
@@ -249,7 +261,7 @@ class Check:
         """Tell of a way in the outcome."""
         self.outcome.comparisons.append(comparison)
         self.outcome.values.append(tuple(bout.duel.values))
-        if self.unconfirmed(bout):
+        if bout.unconfirmed(self.suspects.level):
             self.outcome.notes.append(
                 f"{bout.way.layer.name}, {bout.way.label}: seems slower, but no time was left to "
                 "confirm it"
@@ -259,12 +271,11 @@ class Check:
         """Whether a side was wrong or failed, which is kept instead of a comparison."""
         way = bout.way
         shown = way.duo.base.shown(way.base), way.duo.head.shown(way.head)
-        for name, trial in zip(("base", "head"), bout.duel.trials(*shown), strict=True):
-            if trial.state is not TrialState.COMPLETE:
-                self.recorder.record(self.outcome.run, trial)
-                self.outcome.refusals.append(
-                    Refusal(way.layer.name, way.label, name, trial.state, trial.reason)
-                )
+        base, head = bout.duel.trials(*shown)
+        base_right = self.accepted(way, "base", base)
+        if self.accepted(way, "head", head) and not base_right:
+            # Base may have broken before head was through all of its checks.
+            self.verify_head(Alone(way.suite, way.layer, way.duo, way.head, way.label))
         return bout.duel.broken
 
     @contextmanager
@@ -336,18 +347,21 @@ class Check:
     def new_duel(
         self, layer: str, problem: Problem, base: Contender, head: Contender, spec: str = ""
     ) -> Duel:
-        """Base and head on a problem, without their operands.
+        """Base and head on a problem, without their operands; `spec` names base."""
+        return Duel(self.new_race(layer, problem, (base, head), spec))
 
-        `spec` names base as the user did: its place may be a folder that is made anew every time.
-        """
+    def new_race(
+        self, layer: str, problem: Problem, contenders: tuple[Contender, ...], spec: str
+    ) -> Race:
+        """Contenders without their operands; `spec` is the first as named, wherever it lies."""
         protocol = check_protocol(self.protocol)
         suite = self.suites[0].name
-        raced = RaceSpec(suite, layer, problem, (base, head), protocol, self.machine)
+        raced = RaceSpec(suite, layer, problem, contenders, protocol, self.machine)
         cases = Cases(problem, Path(), protocol.fill, protocol.seed)
         limits = Limits(inf, self.options.timeout, self.options.memory_bytes)
-        rng = seeded(protocol.seed, layer, spec or base.backend, base.algorithm, base.weights)
-        race = Race(raced, cases, limits, rng, clock=self.clock, open_link=self.open_link)
-        return Duel(race)
+        one = contenders[0]
+        rng = seeded(protocol.seed, layer, spec or one.backend, one.algorithm, one.weights)
+        return Race(raced, cases, limits, rng, clock=self.clock, open_link=self.open_link)
 
     @contextmanager
     def operands(self, problem: Problem) -> Iterator[Cases]:

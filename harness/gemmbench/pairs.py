@@ -205,6 +205,22 @@ class Pair:
             self.paces[entrant.lane] = min(paces)
 
 
+def verified_alone(race: Race) -> Trial:
+    """The race's only contender, verified as in a pair, before and after it was called in a block.
+
+    For a head that has no base; what the block took is compared with nothing.
+    """
+    (contender,) = race.spec.contenders
+    entrant = Entrant(contender)
+    heat = Heat(race, 0, [entrant], inf)
+    try:
+        heat.attempt(0, partial(heat.time_block, 0))
+        heat.attempt(0, heat.finish)
+    finally:
+        heat.close()
+    return replace(race.trial(entrant), purpose="check")
+
+
 def seeded(*parts: object) -> random.Random:
     """Random numbers that depend on all of `parts` and on nothing else."""
     return random.Random("/".join(map(str, parts)))

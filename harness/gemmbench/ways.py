@@ -50,6 +50,20 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
+class Alone:
+    """One way of computing a layer for which there is no base: head is verified, not compared."""
+
+    suite: Suite
+    layer: Layer
+    duo: Duo
+    head: Contender
+    label: str  # of the backend, in reports
+
+
+Found = Way | Alone | Refusal
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """Which of a backend's algorithms and weights the user asked for; () is all of them."""
 
@@ -112,8 +126,8 @@ Ask = Callable[[Side, Problem], dict[str, Any]]
 
 def find_ways(
     suites: Sequence[Suite], duos: Sequence[Duo], wanted: Wanted, ask: Ask, winner: Winner
-) -> Iterator[Way | Refusal]:
-    """Every comparison to be made, and every one that cannot be.
+) -> Iterator[Found]:
+    """Every comparison to be made, and every one that cannot be, with what head does alone then.
 
     Raises GemmbenchError for a backend that is unavailable on either side and, at the end, for an
     algorithm that neither offers on any layer.
@@ -139,39 +153,84 @@ def _ways(
     ask: Ask,
     winner: Winner,
     known: set[str],
-) -> Iterator[Way | Refusal]:
-    """What can be compared on one layer; the algorithms that a side has are added to `known`."""
-    replies = {}
-    for side, name in ((duo.head, "head"), (duo.base, "base")):
-        if name == "base" and duo.missing:
-            yield Refusal(layer.name, duo.head.spec, "base", TrialState.SKIPPED, duo.missing)
-            return
-        try:
-            reply = replies[name] = ask(side, layer.problem)
-        except (RequestError, WorkerLostError) as error:
-            yield Refusal(layer.name, side.spec, name, TrialState.FAILED, str(error))
-            return
-        known |= known_algorithms([reply])
-        if reply["unavailable"] is not None:
-            raise GemmbenchError(
-                f"backend {side.spec!r} is unavailable on the side of {side.label}: "
-                f"{reply['unavailable'].rstrip('.')}. Run 'gemmbench backends'."
-            )
-        if reply["unsupported"] is not None:
-            reason = str(reply["unsupported"])
-            yield Refusal(layer.name, side.spec, name, TrialState.SKIPPED, reason)
-            return
-    elsewhere = _elsewhere(duo.base, replies["base"])
-    if elsewhere:
-        yield Refusal(layer.name, duo.base.spec, "base", TrialState.SKIPPED, elsewhere)
+) -> Iterator[Found]:
+    """What can be done on one layer; the algorithms that a side has are added to `known`."""
+    heads = _reply(layer, duo.head, "head", ask, known)
+    if isinstance(heads, Refusal):
+        yield heads
         return
-    pairs = _matched(replies["base"], replies["head"], wanted)
+    bases = _base_reply(layer, duo, ask, known)
+    if isinstance(bases, Refusal):
+        yield from _without_base(suite, layer, duo, heads, bases, wanted, winner)
+        return
+    pairs = _matched(bases, heads, wanted)
     if not pairs:
         reason = "base and head offer no algorithm in common that was asked for"
         yield Refusal(layer.name, duo.head.spec, "head", TrialState.SKIPPED, reason)
     for base, head in pairs:
-        sides = _Offered(replies["base"], base), _Offered(replies["head"], head)
+        sides = _Offered(bases, base), _Offered(heads, head)
         yield _way(suite, layer, duo, sides, winner, alone=len(pairs) == 1)
+
+
+def _reply(
+    layer: Layer, side: Side, name: str, ask: Ask, known: set[str]
+) -> dict[str, Any] | Refusal:
+    """What a side says of a layer, or why it does not compute it.
+
+    Raises GemmbenchError for a backend that is unavailable.
+    """
+    try:
+        reply = ask(side, layer.problem)
+    except (RequestError, WorkerLostError) as error:
+        return Refusal(layer.name, side.spec, name, TrialState.FAILED, str(error))
+    known |= known_algorithms([reply])
+    if reply["unavailable"] is not None:
+        raise GemmbenchError(
+            f"backend {side.spec!r} is unavailable on the side of {side.label}: "
+            f"{reply['unavailable'].rstrip('.')}. Run 'gemmbench backends'."
+        )
+    if reply["unsupported"] is not None:
+        reason = str(reply["unsupported"])
+        return Refusal(layer.name, side.spec, name, TrialState.SKIPPED, reason)
+    return reply
+
+
+def _base_reply(layer: Layer, duo: Duo, ask: Ask, known: set[str]) -> dict[str, Any] | Refusal:
+    """What base says of a layer, or why there is no base."""
+    if duo.missing:
+        return Refusal(layer.name, duo.head.spec, "base", TrialState.SKIPPED, duo.missing)
+    reply = _reply(layer, duo.base, "base", ask, known)
+    elsewhere = "" if isinstance(reply, Refusal) else _elsewhere(duo.base, reply)
+    if elsewhere:
+        return Refusal(layer.name, duo.base.spec, "base", TrialState.SKIPPED, elsewhere)
+    return reply
+
+
+def _without_base(
+    suite: Suite,
+    layer: Layer,
+    duo: Duo,
+    reply: dict[str, Any],
+    missing: Refusal,
+    wanted: Wanted,
+    winner: Winner,
+) -> Iterator[Alone | Refusal]:
+    """Why there is no base, and the ways of head, each to be verified: first comes correctness."""
+    offers = [_Offered(reply, offer) for offer in reply["offers"] if wanted.includes(offer)]
+    if not offers:
+        reason = "head offers no algorithm that was asked for"
+        yield Refusal(layer.name, duo.head.spec, "head", TrialState.SKIPPED, reason)
+        return
+    yield missing
+    for offered in offers:
+        own = offered.contender(duo.head.spec)
+        best = winner(layer.problem, own, reply["source_hash"])
+        config = best if best is not None and _runs(offered, best) else own.config
+        head = Contender(
+            duo.head.located, own.algorithm, own.weights, dict(config), duo.head.environment
+        )
+        label = duo.head.spec if len(offers) == 1 else own.label()
+        yield Alone(suite, layer, duo, head, label)
 
 
 def _elsewhere(base: Side, reply: dict[str, Any]) -> str:

@@ -151,6 +151,17 @@ def test_the_first_run_without_a_base_succeeds_and_says_so(
     found, data, text = check_json(repository, *MINE, "--base-rev", "main~1", *option)
     assert (found, data["verdict"], data["comparisons"]) == (code, "NO_BASELINE", [])
     assert "mine.py does not exist at main~1" in text
+    assert "Where there is no base, head was verified alone: 1 of 1 right" in text
+
+
+@pytest.mark.parametrize(("name", "code"), [("DropsLastTerm", 5), ("AbortsInRun", 6)])
+def test_a_first_run_of_a_head_that_is_wrong_or_crashes_is_not_green(
+    repository: Path, name: str, code: int
+) -> None:
+    (repository / "mine.py").write_text(KERNEL.format(name=name))
+    found, data, text = check_json(repository, *MINE, "--base-rev", "main~1")
+    assert (found, [one["side"] for one in data["refusals"]]) == (code, ["base", "head"])
+    assert "not compared: head" in text
 
 
 def test_a_check_that_compares_nothing_is_not_green(tmp_path: Path) -> None:

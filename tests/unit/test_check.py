@@ -61,6 +61,7 @@ class World:
         self.replies: dict[str, dict[str, Any] | Exception] = {}
         self.faults: dict[tuple[str, str], Any] = {}
         self.configs: list[tuple[str, dict[str, Any]]] = []
+        self.stale: dict[str, str] = {}  # objections to answers on inputs changed since, by side
         self.stop_after: int | None = None
         self.stop_clock_at: int | None = None  # pairs after which no time is left
 
@@ -113,6 +114,8 @@ class Worker:
         if method == "prepare" and not self.is_control:
             self.world.configs.append((self.side, params["config"]))
         if method == "verify":
+            if params["how"] == "stale":
+                fault = fault or self.world.stale.get(self.side)
             return {"max_error": 0.0, "bound": 1.0, "wrong": fault}
         if method == "time":
             return {"seconds": self.time(params["loops"])}
@@ -397,6 +400,50 @@ def test_a_first_run_without_a_base_succeeds_and_says_so() -> None:
     assert refusal == Refusal("a", SPEC, "base", TrialState.SKIPPED, "k.py does not exist at main")
     assert (outcome.verdict(), code(outcome)) == ("NO_BASELINE", 0)
     assert code(outcome, require_baseline=True) == 4
+
+
+@pytest.mark.parametrize(
+    ("method", "fault", "verdict", "exit_"),
+    [
+        ("verify", "is off by 1", "WRONG", 5),
+        ("prepare", WorkerLostError("killed by SIGSEGV"), "FAILED", 6),
+        ("time", WorkerLostError("killed by SIGSEGV"), "FAILED", 6),
+    ],
+)
+def test_a_head_without_a_base_is_verified_all_the_same(
+    method: str, fault: object, verdict: str, exit_: int
+) -> None:
+    world, ledger = World(), Ledger()
+    world.faults["head", method] = fault
+    missing = replace(DUO, missing="k.py does not exist at main")
+    outcome = check(world, ledger, duo=missing, time_budget=0.001)
+    assert (outcome.verdict(), code(outcome)) == (verdict, exit_)
+    assert [one.side for one in outcome.refusals] == ["base", "head"]
+    (kept,) = ledger.refused
+    assert (str(kept.state), kept.contender.backend, kept.purpose) == (verdict, SPEC, "check")
+
+
+def test_each_algorithm_of_a_head_without_a_base_is_verified() -> None:
+    world = World()
+    world.offers = [("gemm", "plain"), ("winograd", "plain")]
+    outcome = check(world, duo=replace(DUO, missing="none"))
+    assert [side for side, _ in world.configs] == ["head", "head"]
+    assert "head was verified alone: 2 of 2 right" in outcome.notes[0]
+    assert code(outcome) == 0
+
+
+def test_a_head_without_a_base_that_offers_nothing_asked_for_is_not_green() -> None:
+    world = World()
+    outcome = check(world, duo=replace(DUO, missing="none"), wanted=Wanted(weights=("prepared",)))
+    assert code(outcome) == 4
+
+
+def test_a_head_that_only_changed_inputs_tell_wrong_is_wrong_though_base_broke_before() -> None:
+    world = World()
+    world.faults["base", "verify"] = "is off by 1"
+    world.stale["head"] = "is off by 2"
+    outcome = check(world)
+    assert (outcome.verdict(), code(outcome)) == ("WRONG", 5)
 
 
 def test_a_regression_goes_before_a_missing_base() -> None:
