@@ -3,6 +3,8 @@
 GEMMBENCH_UPDATE_GOLDEN=1 pytest writes the golden files anew.
 """
 
+import csv
+import io
 import json
 from dataclasses import replace
 from math import nan
@@ -54,6 +56,23 @@ FULL = CheckReport("alexnet", COMPARISONS, "WRONG", REFUSALS, NOTES)
 @pytest.mark.parametrize("name", ENDINGS)
 def test_each_format_is_as_golden(name):
     check_golden(f"comparisons.{ENDINGS[name]}", render(FULL, name) + "\n")
+
+
+def test_csv_has_a_row_for_what_was_not_compared_too():
+    rows = list(csv.DictReader(io.StringIO(render(FULL, "csv"))))
+    assert [row["layer"] for row in rows] == [one.layer for one in [*COMPARISONS, *REFUSALS]]
+    told = [(row["verdict"], row["side"], row["reason"]) for row in rows]
+    assert told[1] == ("REGRESSED", "", "")
+    assert told[4] == ("WRONG", "head", "is off by 1")
+    assert told[7] == ("SKIPPED", "base", "k.py does not exist at main")
+    assert rows[7]["estimate"] == ""
+
+
+def test_csv_has_its_header_also_where_nothing_was_compared():
+    (header,) = csv.reader(io.StringIO(render(CheckReport("s", [], "UNDECIDED"), "csv")))
+    (full, *_) = csv.reader(io.StringIO(render(FULL, "csv")))
+    assert header == full
+    assert header[:2] == ["layer", "backend"]
 
 
 def test_the_step_summary_is_as_golden():

@@ -33,6 +33,10 @@ from gemmbench_results.report.escape import (
 )
 from gemmbench_results.report.render import csv_text
 
+CSV_COLUMNS = (
+    "layer", "backend", "estimate", "low", "high", "smallest_visible", "verdict", "pairs",
+    "seconds_measured", "base", "head", "side", "reason",
+)  # fmt: skip
 ComparisonFormat = Literal["table", "markdown", "csv", "json", "junit", "github"]
 
 SCHEMA = 1
@@ -47,7 +51,7 @@ def render(report: CheckReport, format: ComparisonFormat) -> str:  # noqa: A002
     if format == "json":
         return json.dumps(report_data(report), indent=2)
     if format == "csv":
-        return csv_text(report_data(report)["comparisons"]).rstrip("\n")
+        return report_csv(report)
     if format == "junit":
         return report_junit(report)
     if format == "github":
@@ -87,6 +91,19 @@ def comparisons_data(comparisons: Sequence[Comparison], verdict: str) -> dict[st
         "comparisons": [_data(comparison) for comparison in comparisons],
         "verdict": verdict,
     }
+
+
+def report_csv(report: CheckReport) -> str:
+    """A header, and a row for each comparison and for what was not compared.
+
+    The latter has its state, such as WRONG, as its verdict, and the side and reason.
+    """
+    data = report_data(report)
+    refused = [
+        {("verdict" if name == "state" else name): value for name, value in one.items()}
+        for one in data.get("refusals", [])
+    ]
+    return csv_text([*data["comparisons"], *refused], CSV_COLUMNS).rstrip("\n")
 
 
 def report_junit(report: CheckReport) -> str:

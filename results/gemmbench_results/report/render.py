@@ -73,14 +73,15 @@ def notes_text(notes: Sequence[str], format: TextFormat) -> str:  # noqa: A002
     return between.join(prose(note, format) for note in notes if note)
 
 
-def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+def csv_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> str:
     """`rows` as CSV: nested mappings become columns such as seconds.median, lists JSON.
 
     Missing values and numbers that are not finite are empty. A mapping that a row lacks makes no
-    column of its own beside those that it becomes in the others.
+    column of its own beside those that it becomes in the others. `columns` are there, and first,
+    whatever the rows have.
     """
     flat = [_flat(row) for row in rows]
-    listed = dict.fromkeys(name for row in flat for name in row)
+    listed = dict.fromkeys([*columns, *(name for row in flat for name in row)])
     names = [name for name in listed if not _is_missing_mapping(name, flat, listed)]
     flat = [{name: row[name] for name in names if name in row} for row in flat]
     if not names:
