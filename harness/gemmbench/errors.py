@@ -14,14 +14,14 @@ class GemmbenchError(Exception):
     """Bad input or an unusable environment: one line on stderr, exit code 2."""
 
 
-def did_you_mean(given: str, choices: Iterable[str]) -> str:
-    """' Did you mean X?' where a choice is near, else ' Choose from …'; '' without choices."""
+def did_you_mean(given: str, choices: Iterable[str], most: int = LISTED_CHOICES) -> str:
+    """' Did you mean X?' of a near choice, else ' Choose from …', of at most `most`; '' without any."""
     names = sorted(set(choices))
     if not names:
         return ""
     near = get_close_matches(given, names, n=1, cutoff=0.6)
     if near:
         return f" Did you mean {near[0]!r}?"
-    shown = ", ".join(names[:LISTED_CHOICES])
-    more = f" and {len(names) - LISTED_CHOICES} more" if len(names) > LISTED_CHOICES else ""
+    shown = ", ".join(names[:most])
+    more = f" and {len(names) - most} more" if len(names) > most else ""
     return f" Choose from {shown}{more}."

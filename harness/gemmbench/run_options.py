@@ -67,6 +67,8 @@ def check_names(suites: Sequence[Suite]) -> None:
     """Raise GemmbenchError if two suites of one run have the same name."""
     seen: dict[str, Suite] = {}
     for suite in suites:
+        if suite.name in seen and seen[suite.name].origin == suite.origin:
+            raise GemmbenchError(f"suite {suite.name!r}: was given twice. Name it once.")
         if suite.name in seen:
             raise GemmbenchError(
                 f"{suite.origin}: suite {suite.name!r} is also the name of "

@@ -66,7 +66,15 @@ class Suite:
         try:
             return network_of(nodes)
         except GraphError as error:
-            raise GemmbenchError(f"{self.origin}: {error}") from error
+            ships = f"{self.name}_network"
+            if ships in shipped_suites():
+                raise GemmbenchError(
+                    f"suite {self.name!r}: lists layers to race, it isn't a network. Use {ships}, "
+                    "which ships."
+                ) from error
+            raise GemmbenchError(
+                f"{self.origin}: isn't a network: {error} To race its layers: gemmbench run."
+            ) from error
 
     def flops(self) -> int:
         """Floating-point operations of all layers, each as often as the network repeats it."""
@@ -126,13 +134,20 @@ def find_suite(name_or_path: str | Path) -> Path:
     shipped = shipped_suites()
     if name.removesuffix(".yaml") in shipped:
         return shipped[name.removesuffix(".yaml")]
+    known = len(shipped)  # all are told
+    if not is_path and _exists(path):
+        what = "is a folder" if path.is_dir() else "is not a .yaml file"
+        raise GemmbenchError(
+            f"{name}: {what}. A suite is a .yaml file, or ships with gemmbench."
+            f"{did_you_mean(name, shipped, known)}"
+        )
     if not is_path:
         raise GemmbenchError(
-            f"suite {name!r}: not shipped with gemmbench.{did_you_mean(name, shipped)} "
+            f"suite {name!r}: not shipped with gemmbench.{did_you_mean(name, shipped, known)} "
             f"A file is named with its suffix, such as {name}.yaml."
         )
     beside = [str(file) for file in path.parent.glob("*.yaml")]
-    raise GemmbenchError(f"{name}: no such file.{did_you_mean(name, [*beside, *shipped])}")
+    raise GemmbenchError(f"{name}: no such file.{did_you_mean(name, [*beside, *shipped], known)}")
 
 
 def select_layers(suite: Suite, globs: Sequence[str]) -> Suite:

@@ -282,6 +282,7 @@ BAD_INPUT = [
     (["tiny.yaml", "--memory", "lots"], "--memory: got 'lots'"),
     (["tiny.yaml", "--memory", "1K"], "--memory: got 1K, a worker with its libraries needs"),
     (["huge.yaml", "--memory", "600M"], "huge.yaml: layer 'g': needs"),
+    (["tiny.yaml", "tiny.yaml"], "suite 'tiny': was given twice. Name it once."),
     (["tiny.yaml", "again.yaml"], "suite 'tiny' is also the name of tiny.yaml"),
     (["tiny.yaml", "--threads", "5000"], "--threads: got 5000, this machine has"),
     (["tiny.yaml", "--budget", "nan"], "--budget: got 'nan', expected a finite number"),

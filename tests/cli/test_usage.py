@@ -10,6 +10,10 @@ RUN, HELP = ("run", "warden"), " Try 'gemmbench run --help'."
 LINES = [
     ((*RUN, "--cache", "warm"), f"--cache: got 'warm', expected hot or cold.{HELP}"),
     (
+        (*RUN, "--dtype", "float16"),
+        f"--dtype: got 'float16', expected float32 or float64.{HELP}",
+    ),
+    (
         (*RUN, "--tune", "atuo"),
         f"--tune: got 'atuo', expected auto, never or force. Did you mean 'auto'?{HELP}",
     ),

@@ -234,12 +234,12 @@ def test_with_a_cheap_layer_the_products_have_to_fit_too(file):
 
 def test_a_suite_of_products_alone_need_not_be_a_network_until_it_is_run_as_one(file):
     suite = file(FIRST, "{name: f, linear: {in: 31, out: 2}}")
-    with pytest.raises(GemmbenchError, match=r"s\.yaml: layer 'f': from: reads 1×2×4×4"):
+    with pytest.raises(GemmbenchError, match=r"s\.yaml: isn't a network: layer 'f': from: reads "):
         suite.network()
 
 
 def test_merged_layers_are_no_network():
-    with pytest.raises(GemmbenchError, match="count: got 4, a network lists each of its layers"):
+    with pytest.raises(GemmbenchError, match=r"a network\. Use resnet50_network, which ships\.$"):
         load_suite("resnet50").network()
 
 

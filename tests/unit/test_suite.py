@@ -388,6 +388,18 @@ def test_a_path_that_cannot_exist_is_refused_in_one_line(in_folder):
         load_suite("x" * 300 + ".yaml")
 
 
+def test_what_is_no_yaml_file_is_told_so_with_every_suite_that_ships(in_folder):
+    Path("README.md").touch()
+    Path("folder").mkdir()
+    for name, what in (("README.md", "is not a .yaml file"), ("folder", "is a folder")):
+        with pytest.raises(GemmbenchError) as caught:
+            find_suite(name)
+        assert str(caught.value) == (
+            f"{name}: {what}. A suite is a .yaml file, or ships with gemmbench. "
+            f"Choose from {', '.join(SHIPPED)}."
+        )
+
+
 @pytest.mark.parametrize(
     ("name", "line"),
     [
@@ -401,7 +413,7 @@ def test_a_path_that_cannot_exist_is_refused_in_one_line(in_folder):
         ),
         (
             "s.yaml/a.yaml",
-            f"s.yaml/a.yaml: no such file. Choose from {', '.join(SHIPPED[:10])} and 1 more.",
+            f"s.yaml/a.yaml: no such file. Choose from {', '.join(SHIPPED)}.",
         ),
     ],
 )

@@ -7,6 +7,7 @@ import click
 
 from gemmbench.algorithm import ALGORITHMS
 from gemmbench.cli.options import Option, Positive
+from gemmbench.problem import ITEMSIZE
 
 CACHE_STATES = ("hot", "cold")
 FILLS = ("uniform", "integers", "zeros", "denormal")
@@ -67,7 +68,7 @@ def batch_option(of_what: str = "Batch of conv and linear layers") -> Option:
 
 
 dtype_option: Option = click.option(
-    "--dtype", metavar="NAME", help="float32 or float64. [default: the suite's]"
+    "--dtype", type=click.Choice(list(ITEMSIZE)), help="Of the elements. [default: the suite's]"
 )
 
 threads_option: Option = click.option(

@@ -58,7 +58,8 @@ def _refused(error: click.BadParameter) -> str:
     if found is None or not allowed:
         return f"{error.message[:1].lower()}{error.message[1:]}"
     given = found["value"]
-    near = did_you_mean(given, kind.choices) if isinstance(kind, click.Choice) else ""
+    choices = kind.choices if isinstance(kind, click.Choice) else ()
+    near = did_you_mean(given, choices) if len(choices) > 2 else ""  # of two, both are told
     hint = near if near.startswith(" Did") else ""
     return f"got {given!r}, expected {allowed}.{hint}"
 
