@@ -15,7 +15,7 @@ class GemmbenchError(Exception):
 
 
 def did_you_mean(given: str, choices: Iterable[str], most: int = LISTED_CHOICES) -> str:
-    """' Did you mean X?' of a near choice, else ' Choose from …', of at most `most`; '' without any."""
+    """' Did you mean X?' of a near choice, else ' Choose from …', at most `most`; '' of none."""
     names = sorted(set(choices))
     if not names:
         return ""

@@ -23,7 +23,7 @@ LINES = [
         (*RUN, "--seed", "-1"),
         f"--seed: got '-1', expected an integer >= 0 and <= 2147483647.{HELP}",
     ),
-    ((*RUN, "--max-error", "0"), f"--max-error: got '0.0', expected a number > 0.{HELP}"),
+    ((*RUN, "--max-error", "0"), f"--max-error: got '0', expected a number > 0.{HELP}"),
     ((*RUN, "--budget", "soon"), f"--budget: got 'soon', expected a number > 0.{HELP}"),
     (
         (*RUN, "--budget", "nan"),
@@ -59,6 +59,10 @@ LINES = [
         "--root: directory '/nowhere' does not exist. Try 'gemmbench doctor --help'.",
     ),
     (
+        ("check", "warden", "--budget", "-0.50"),
+        "--budget: got '-0.50', expected a number > 0. Try 'gemmbench check --help'.",
+    ),
+    (
         ("check", "warden", "--min-effect", "x"),
         "--min-effect: got 'x', expected a share below 100 %, such as 5% or 0.05. "
         "Try 'gemmbench check --help'.",
@@ -78,6 +82,16 @@ def test_a_refusal_says_where_what_was_given_and_what_is_allowed(
     with pytest.raises(click.UsageError) as refused:
         cli.main(list(arguments), prog_name="gemmbench", standalone_mode=False)
     assert usage_line(refused.value) == line
+
+
+@pytest.mark.parametrize("words", [("--budget", "0"), ("--time-budget", "0"), ("--time-budget=0",)])
+def test_an_option_of_two_names_is_told_by_the_one_that_was_typed(
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["gemmbench", "check", "warden", *words])
+    with pytest.raises(click.UsageError) as refused:
+        cli.main(["check", "warden", *words], prog_name="gemmbench", standalone_mode=False)
+    assert usage_line(refused.value).startswith(f"{words[0].partition('=')[0]}: got '0', expected")
 
 
 def test_a_sentence_that_is_not_known_is_kept() -> None:

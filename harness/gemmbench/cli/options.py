@@ -39,7 +39,9 @@ class Positive(click.FloatRange):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """`value` as a number; fails for infinity and NaN too."""
-        number: float = super().convert(value, param, ctx)
+        number: float = click.FLOAT.convert(value, param, ctx)
+        if number <= 0:  # as it was typed: click tells 0.0 of 0
+            self.fail(f"{str(value)!r} is not in the range x>0.", param, ctx)
         if not isfinite(number):
             self.fail(f"got {value!r}, expected a finite {self.meaning}.", param, ctx)
         return number

@@ -5,6 +5,7 @@ asked of the parameter. A sentence that is not known is kept, behind where it be
 """
 
 import re
+import sys
 from collections.abc import Sequence
 
 import click
@@ -87,8 +88,15 @@ def _name(error: click.BadParameter) -> str:
     if error.param is None:
         return str(error.param_hint or "value")
     if isinstance(error.param, click.Option):
-        return max(error.param.opts, key=len)
+        return _typed(error.param.opts)
     return str(error.param.metavar or error.param.name)
+
+
+def _typed(names: Sequence[str]) -> str:
+    """The one of an option's names that was typed; where that is not known, its first long one."""
+    words = {word.partition("=")[0] for word in sys.argv[1:]}
+    long = [name for name in names if name.startswith("--")]
+    return next((name for name in long if name in words), [*long, *names][0])
 
 
 def _path(error: click.UsageError) -> str:
