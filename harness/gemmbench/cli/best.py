@@ -86,7 +86,9 @@ def best(suite: str, given: Given, backend: str | None, portfolio: int | None, f
         raise GemmbenchError(nothing_stored(suite, given, asked.protocol.threads))
     named = {winner.layer for winner in found}
     without = [layer.name for layer in loaded.layers if layer.name not in named]
-    click.echo(text_of(marked(found, asked.machine, asked.protocol), without, asked, format_))
+    again = f"gemmbench run {quote(suite)}{options_given('backend', 'format_', 'portfolio')}"
+    winners = marked(found, asked.machine, asked.protocol)
+    click.echo(text_of(winners, without, asked, format_, again))
     if without:  # on stderr where stdout is for a program to load
         told = no_race(without, suite, backend)
         click.echo(told, err=format_ not in ("table", "markdown"))
@@ -105,24 +107,30 @@ def no_race(without: "Sequence[str]", suite: str, backend: str | None) -> str:
 
 def nothing_stored(suite: str, given: Given, threads: int) -> str:
     """What was looked for in vain, and how to have it."""
+    only = "".join(f" --only {quote(glob)}" for glob in given.only)
     limit = "" if given.max_error is None else f" --max-error {given.max_error:g}"
     return (
         f"{suite}: no race of its layers is stored for this machine, "
         f"{threads} threads, {given.cache} caches and {limit.strip() or 'no --max-error'}. "
-        f"Run: gemmbench tune {quote(suite)}{limit}"
+        f"Run: gemmbench tune {quote(suite)}{only}{limit}"
     )
 
 
-def text_of(winners: "list[Winner]", without: "Sequence[str]", asked: Asked, format_: str) -> str:
-    """The winners in a format; `without` are the layers that have none."""
+def text_of(
+    winners: "list[Winner]", without: "Sequence[str]", asked: Asked, format_: str, again: str
+) -> str:
+    """The winners in a format; `without` are the layers that have none.
+
+    `again` is the command that races them.
+    """
     from gemmbench_results.report import winners as report
     from gemmbench_results.report.render import csv_text
 
     machine = asked.machine
     data = report.winners_data(winners, machine, without)
     texts = {
-        "table": lambda: report.winners_table(winners),
-        "markdown": lambda: report.winners_table(winners, "markdown"),
+        "table": lambda: report.winners_table(winners, again),
+        "markdown": lambda: report.winners_table(winners, again, "markdown"),
         "csv": lambda: csv_text(data["winners"]).rstrip(),
         "json": lambda: json.dumps(data, indent=2),
         "yaml": lambda: report.winners_yaml(data).rstrip(),

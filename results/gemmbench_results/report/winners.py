@@ -26,8 +26,15 @@ class Winner:
     beside: tuple[int, ...] = ()  # other runs that the verdict rests on
 
 
-def winners_table(winners: Sequence[Winner], format: TextFormat = "table") -> str:  # noqa: A002
-    """One line a layer; under it, which runs the figures are of where there are several."""
+def winners_table(
+    winners: Sequence[Winner],
+    again: str,
+    format: TextFormat = "table",  # noqa: A002
+) -> str:
+    """One line a layer; under it, which runs the figures are of where there are several.
+
+    `again` is the command that races all of them beside each other.
+    """
     cells = [
         [
             winner.layer,
@@ -41,7 +48,7 @@ def winners_table(winners: Sequence[Winner], format: TextFormat = "table") -> st
     ]
     headers = ["layer", "contender", "ms", "in run", "result", "config"]
     table = table_text(dict.fromkeys(headers, LEFT), cells, format)
-    notes = [*_runs(winners), *_unraced(winners)]
+    notes = [*_runs(winners), *_unraced(winners, again)]
     return "\n\n".join([table, *(prose(line, format) for line in notes)])
 
 
@@ -122,12 +129,12 @@ def _runs(winners: Sequence[Winner]) -> list[str]:
     return lines
 
 
-def _unraced(winners: Sequence[Winner]) -> list[str]:
+def _unraced(winners: Sequence[Winner], again: str) -> list[str]:
     """A line that names who shares no race with a layer's winner; nothing where all do."""
     pairs = [f"{readable(one)} on {winner.layer}" for winner in winners for one in winner.unraced]
     if not pairs:
         return []
-    return [f"Not raced beside these winners: {', '.join(pairs)}. To decide: gemmbench run SUITE."]
+    return [f"Not raced beside these winners: {', '.join(pairs)}. To decide: {again}"]
 
 
 def _identifier(text: str) -> str:
