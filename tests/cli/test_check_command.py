@@ -188,10 +188,11 @@ def test_an_interpreter_with_numpy_alone_is_a_base(tmp_path: Path) -> None:
 
 def test_a_time_budget_that_is_too_short_leaves_all_undecided(tmp_path: Path) -> None:
     honest = two("Honest", "Honest")
-    code, data, _ = check_json(tmp_path, *honest, "--time-budget", "0.001", "--strict")
+    code, data, text = check_json(tmp_path, *honest, "--time-budget", "0.001", "--strict")
     assert (code, data["verdict"]) == (3, "UNDECIDED")
     assert all(one["pairs"] == 0 for one in data["comparisons"])
     assert all(one["estimate"] is None for one in data["comparisons"])
+    assert "a frozen kernel" not in text.lower(), "nothing was measured of it"
 
 
 def test_a_check_is_reported_to_github_as_annotations_and_a_summary(

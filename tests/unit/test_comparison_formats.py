@@ -98,6 +98,14 @@ def test_what_there_was_no_time_for_is_told_with_the_remedy():
     assert "in time" not in headline(CheckReport("s", [unmeasured], "FAILED"))
 
 
+def test_what_noise_leaves_undecided_is_told_with_the_remedy():
+    noisy = replace(COMPARISONS[0], verdict=GateVerdict.UNDECIDED)
+    told = headline(CheckReport("s", [noisy], "UNDECIDED"))
+    assert told.startswith("UNDECIDED: 1 of 1 undecided. To decide, raise --budget")
+    assert told.endswith("see gemmbench doctor.")
+    assert "doctor" not in headline(CheckReport("s", [*COMPARISONS, noisy], "REGRESSED"))
+
+
 @pytest.mark.parametrize("verdict", ["WRONG", "FAILED", "TOO_NOISY", "NO_BASELINE", "UNDECIDED"])
 def test_the_job_summary_is_headed_by_the_verdict_of_the_suite(verdict):
     for comparisons in ([], COMPARISONS[:1]):

@@ -188,10 +188,10 @@ def say_where(outcome: "CheckOutcome", db: str, *, quiet: bool, err: bool) -> No
 
 def reader_notes(outcome: "CheckOutcome", sides: "Sides") -> list[str]:
     """What else a reader should know, as sentences."""
-    from gemmbench_results.report.comparisons import percent
+    from gemmbench_results.report.comparisons import measured, percent
 
     notes = [*sides.notes, *outcome.notes]
-    if outcome.control is not None:
+    if outcome.control is not None and measured(outcome.control):
         low, high = percent(outcome.control.low), percent(outcome.control.high)
         notes.append(f"a frozen kernel against itself reads {low} … {high}")
     if outcome.resumed:

@@ -46,6 +46,9 @@ NONE_IN_COMMON = (
     "Nothing was compared: head computes none of these layers as base does. Choose others with "
     "--only, or other backends or algorithms."
 )
+WHAT_TO_DO = (
+    "To decide, raise --budget if one is set; else the machine is too noisy: see gemmbench doctor."
+)
 NOT_IN_TIME = "Nothing was measured in time. Raise --budget."
 
 
@@ -79,9 +82,9 @@ def headline(report: CheckReport) -> str:
     said = SUITE_WORDS.get(report.verdict, "")
     if not any(measured(one) for one in report.comparisons):
         return f"{report.verdict}: {_why_nothing(report) or said}"
-    return (
-        f"{report.verdict}: {' '.join(filter(None, [said, summary_sentence(report.comparisons)]))}"
-    )
+    remedy = WHAT_TO_DO if report.verdict == "UNDECIDED" else ""
+    told = filter(None, [said, summary_sentence(report.comparisons), remedy])
+    return f"{report.verdict}: {' '.join(told)}"
 
 
 def _why_nothing(report: CheckReport) -> str:
