@@ -61,7 +61,7 @@ def check(
 
     Both sides are measured now, on this machine, in pairs of fresh processes that take turns.
     Exit codes: 0 fine, 1 a regression, 4 nothing was compared, 5 a wrong result, 6 a crash, 130
-    interrupted. A first run, whose base does not have the kernel yet, is fine.
+    interrupted. A first run, whose base does not have the kernel yet, is fine if head is right.
     """
     from gemmbench.gate import Thresholds
 
