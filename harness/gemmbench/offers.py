@@ -211,6 +211,47 @@ def check_backends(
     return described
 
 
+def check_space(
+    problems: Iterable[Problem],
+    options: RunOptions,
+    protocol: RaceProtocol,
+    machine: Machine,
+    described: Described,
+) -> Described:
+    """`described`, and what the backend says of every problem that the given space is for.
+
+    Raises GemmbenchError if the space lacks an axis of an own space that it would replace: without
+    a value for each of its own axes a kernel has no config. Who breaks tells the run how.
+    """
+    if options.space is None:
+        return described
+    limits = Limits(0, options.timeout, options.memory_bytes)
+    found = dict(described)
+    for spec, problem in dict.fromkeys((s, p) for s in options.backends for p in problems):
+        if (spec, problem) not in found:
+            try:
+                found[spec, problem] = describe(
+                    spec, problem, protocol.threads, machine, limits, options.lowerings
+                )
+            except NoOfferError:
+                return found
+        for offer in found[spec, problem]["offers"]:
+            if offer["space"] and options.wants(offer["algorithm"], offer["weights"]):
+                _check_axes(options.space, spec, offer)
+    return found
+
+
+def _check_axes(given: SearchSpace, spec: str, offer: Mapping[str, Any]) -> None:
+    has = [axis.name for axis in given.axes]
+    lacks = [name for name, *_ in offer["space"]["axes"] if name not in has]
+    if lacks:
+        raise GemmbenchError(
+            f"--space: got the axes {', '.join(has)}, but {spec} {offer['algorithm']} "
+            f"{offer['weights']} also needs {', '.join(lacks)}. Add them (--dry-run without "
+            "--space prints its own), or choose others with --only and --algorithm."
+        )
+
+
 def known_algorithms(replies: Iterable[Mapping[str, Any]]) -> set[str]:
     """The algorithms that the backends behind `replies` offer or, for this problem, decline."""
     replies = list(replies)
