@@ -68,12 +68,18 @@ class Offers:
             if self.wants(offer := self.offer(spec, data, reply["source_hash"]))
         )
         if not offers:
-            ways = ", ".join(f"{o['algorithm']} {o['weights']}" for o in reply["offers"])
-            knobs = " to tune" if self.options.tune == "more" else ""
             named = [why for a, why in declined.items() if a in self.options.algorithms]
-            why = "; ".join(named) or f"offers only {ways or 'nothing'}{knobs}"
+            why = "; ".join(named) or self.nothing_wanted(reply["offers"])
             raise NoOfferError(TrialState.SKIPPED, why)
         return Offered(offers, declined)
+
+    def nothing_wanted(self, offers: Sequence[Mapping[str, Any]]) -> str:
+        """Why none of the offers of a reply takes part: not asked for, or nothing to tune."""
+        ways = [(offer["algorithm"], offer["weights"]) for offer in offers]
+        fixed = [f"{a} {weights}" for a, weights in ways if self.options.wants(a, weights)]
+        if fixed:  # they were asked for, so it is for want of a space that they take no part
+            return f"nothing to tune: no search space for {', '.join(fixed)}"
+        return f"offers only {', '.join(f'{a} {weights}' for a, weights in ways) or 'nothing'}"
 
     def ask(self, spec: str, problem: Problem, limits: Limits) -> dict[str, Any]:
         """The reply of a backend that can take part. Raises NoOfferError where it cannot."""
