@@ -68,12 +68,18 @@ class Offers:
             if self.wants(offer := self.offer(spec, data, reply["source_hash"]))
         )
         if not offers:
-            ways = ", ".join(f"{o['algorithm']} {o['weights']}" for o in reply["offers"])
-            knobs = " to tune" if self.options.tune == "more" else ""
             named = [why for a, why in declined.items() if a in self.options.algorithms]
-            why = "; ".join(named) or f"offers only {ways or 'nothing'}{knobs}"
+            why = "; ".join(named) or self.nothing_wanted(reply["offers"])
             raise NoOfferError(TrialState.SKIPPED, why)
         return Offered(offers, declined)
+
+    def nothing_wanted(self, offers: Sequence[Mapping[str, Any]]) -> str:
+        """Why none of the offers of a reply takes part: not asked for, or nothing to tune."""
+        ways = [(offer["algorithm"], offer["weights"]) for offer in offers]
+        fixed = [f"{a} {weights}" for a, weights in ways if self.options.wants(a, weights)]
+        if fixed:  # they were asked for, so it is for want of a space that they take no part
+            return f"nothing to tune: no search space for {', '.join(fixed)}"
+        return f"offers only {', '.join(f'{a} {weights}' for a, weights in ways) or 'nothing'}"
 
     def ask(self, spec: str, problem: Problem, limits: Limits) -> dict[str, Any]:
         """The reply of a backend that can take part. Raises NoOfferError where it cannot."""
@@ -209,6 +215,47 @@ def check_backends(
         described[spec, problem] = reply
     _check_offered(options.algorithms, described.values())
     return described
+
+
+def check_space(
+    problems: Iterable[Problem],
+    options: RunOptions,
+    protocol: RaceProtocol,
+    machine: Machine,
+    described: Described,
+) -> Described:
+    """`described`, and what the backend says of every problem that the given space is for.
+
+    Raises GemmbenchError if the space lacks an axis of an own space that it would replace: without
+    a value for each of its own axes a kernel has no config. Who breaks tells the run how.
+    """
+    if options.space is None:
+        return described
+    limits = Limits(0, options.timeout, options.memory_bytes)
+    found = dict(described)
+    for spec, problem in dict.fromkeys((s, p) for s in options.backends for p in problems):
+        if (spec, problem) not in found:
+            try:
+                found[spec, problem] = describe(
+                    spec, problem, protocol.threads, machine, limits, options.lowerings
+                )
+            except NoOfferError:
+                return found
+        for offer in found[spec, problem]["offers"]:
+            if offer["space"] and options.wants(offer["algorithm"], offer["weights"]):
+                _check_axes(options.space, spec, offer)
+    return found
+
+
+def _check_axes(given: SearchSpace, spec: str, offer: Mapping[str, Any]) -> None:
+    has = [axis.name for axis in given.axes]
+    lacks = [name for name, *_ in offer["space"]["axes"] if name not in has]
+    if lacks:
+        raise GemmbenchError(
+            f"--space: got the axes {', '.join(has)}, but {spec} {offer['algorithm']} "
+            f"{offer['weights']} also needs {', '.join(lacks)}. Add them (--dry-run without "
+            "--space prints its own), or choose others with --only and --algorithm."
+        )
 
 
 def known_algorithms(replies: Iterable[Mapping[str, Any]]) -> set[str]:

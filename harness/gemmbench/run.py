@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from gemmbench.machine import Machine
-from gemmbench.offers import Described, check_backends
+from gemmbench.offers import Described, check_backends, check_space
 from gemmbench.run_options import RunOptions, budget_seconds, check_memory, check_names
 from gemmbench.run_outcome import Outcome, Watcher, exit_code
 from gemmbench.runner import Runner
@@ -87,4 +87,6 @@ def check_run(
     """
     check_strategy(options.strategy)
     check_memory(layers, options)
-    return check_backends([layer.problem for _, layer in layers], options, protocol, machine)
+    problems = [layer.problem for _, layer in layers]
+    described = check_backends(problems, options, protocol, machine)
+    return check_space(problems, options, protocol, machine, described)

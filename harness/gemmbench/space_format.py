@@ -10,7 +10,9 @@
       - {name: block of A in L1, rule: mr * kc * 4 <= 32768}
     default: {mr: 4, kc: 256, order: rows, prefetch: false}
 
-Without `default` it is the first valid config. JSON is YAML, so a JSON file is read alike.
+Without `default` it is the first valid config. A file for a backend that has a space of its own
+must have all the axes of that; which values and rules they have is free (`offers.check_space`).
+JSON is YAML, so a JSON file is read alike.
 """
 
 import re

@@ -129,6 +129,11 @@ def newest_run(purpose: str) -> Select[Any]:
     return select(func.max(own.run_id)).where(own.purpose == purpose)
 
 
+def newest_timed_run(purpose: str) -> Select[Any]:
+    """The number of the run begun last of which a trial of that purpose was timed, and right."""
+    return newest_run(purpose).where(schema.trial.c.state == str(TrialState.COMPLETE))
+
+
 def measurements(samples: Result[Any]) -> dict[int, Measurement]:
     """Measurements by trial id, from samples in the order of trial and position."""
     found = [dict(row) for row in samples.mappings()]

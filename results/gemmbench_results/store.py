@@ -204,9 +204,14 @@ class Store:
 
     def latest_run(self, purpose: str = "") -> Run | None:
         """The run begun last that holds a trial of that purpose, "" for any run; None without."""
-        newest = queries.newest_run(purpose).scalar_subquery()
-        runs = self._runs(select_runs().where(schema.run.c.id == newest))
-        return runs[0] if runs else None
+        return self._newest(queries.newest_run(purpose))
+
+    def latest_timed_run(self, purpose: str) -> Run | None:
+        """The run begun last of which a trial of that purpose was timed, and right; None without.
+
+        A search or a race in which everything failed is no such run.
+        """
+        return self._newest(queries.newest_timed_run(purpose))
 
     def trials(self, run: int, problem: Problem | None = None) -> list[Trial]:
         """Trials of a run, or those of one problem, with all their samples, in recorded order."""
@@ -226,6 +231,10 @@ class Store:
             return []
         with self._database.reading() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
+
+    def _newest(self, number: Select[Any]) -> Run | None:
+        runs = self._runs(select_runs().where(schema.run.c.id == number.scalar_subquery()))
+        return runs[0] if runs else None
 
     def _runs(self, query: Select[Any]) -> list[Run]:
         return [run_from_row(row) for row in self.read(query)]

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from contract.test_history import BLAS, NUMBA, drifting, raced
+from contract.test_history import BLAS, MACHINE, NUMBA, PROBLEM, PROTOCOL, drifting, raced
 from gemmbench.cli.doctor import doctor
 from gemmbench.cli.export import FORMATS, export
 from gemmbench.cli.history import history
 from gemmbench.errors import GemmbenchError
+from gemmbench.trial import Trial, TrialState
 from gemmbench_results.store import open_store
 
 
@@ -117,6 +118,28 @@ def test_the_latest_run_that_raced_is_exported_though_a_check_came_after(db: str
         raced(store, [(BLAS, 1e-3), (NUMBA, 2e-3)], purpose="check")
     done = call(export, "--format", "bmf", "--db", db)
     assert "numba gemm" in done.output, done.exception
+
+
+def test_a_race_in_which_everything_failed_hides_no_other(db: str) -> None:
+    with open_store(db) as store:
+        failed = store.begin("gemmbench tune tiny", MACHINE, PROTOCOL, 0, None)
+        store.record(failed, Trial("tiny", "fc", PROBLEM, NUMBA, TrialState.FAILED, reason="no"))
+    done = call(export, "--format", "bmf", "--db", db)
+    assert "numba gemm" in done.output, done.exception
+    named = call(export, "--format", "bmf", "--db", db, "--run", str(failed))
+    assert f"Run {failed - 1} has some that were: --run {failed - 1}." in str(named.exception)
+    assert "<error" in call(export, "--format", "junit", "--db", db).output
+
+
+def test_where_nothing_was_ever_timed_no_run_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "results.db"
+    with open_store(path) as store:
+        failed = store.begin("gemmbench tune tiny", MACHINE, PROTOCOL, 0, None)
+        store.record(failed, Trial("tiny", "fc", PROBLEM, NUMBA, TrialState.FAILED, reason="no"))
+    done = call(export, "--format", "bmf", "--db", str(path))
+    assert str(done.exception) == (
+        "run 1: none of the contenders asked for was timed. Run 'gemmbench run SUITE'."
+    )
 
 
 def test_exporting_without_a_format_is_one_line_that_lists_them(db: str) -> None:

@@ -243,6 +243,42 @@ def test_a_space_file_replaces_the_backends_own(tmp_path: Path) -> None:
         assert trial["config"]["tile"] * trial["config"]["unroll"] <= 16
 
 
+def test_a_dry_run_says_where_there_is_nothing_to_tune_as_the_search_does(tmp_path: Path) -> None:
+    why = "nothing to tune: no search space for gemm plain"
+    plan = tune(tmp_path, "Honest", "--only", "one", "--dry-run")
+    assert plan.returncode == 0, plan.stderr
+    assert plan.stdout == "Nothing to tune: no search space for any of these layers.\n"
+    assert plan.stderr == f"tiny one: {PLANTED}:Honest: {why}\n"
+    done = tune(tmp_path, "Honest", "--only", "one", "--budget", "1")
+    assert done.returncode == 0, done.stderr
+    assert f"on one: {why}\n" in done.stdout
+
+
+def test_a_dry_run_ends_without_empty_lines(tmp_path: Path) -> None:
+    plan = tune(tmp_path, "SearchesSoundTiles", "--dry-run")
+    assert plan.stdout.count("combinations are valid") == 2
+    assert plan.stdout.rstrip() + "\n" == plan.stdout
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)], ids=["search", "dry run"])
+def test_a_space_file_without_an_axis_of_the_backend_is_refused(
+    tmp_path: Path, dry: tuple[str, ...]
+) -> None:
+    (tmp_path / "mine.yaml").write_text("axes:\n  tile: [4, 8]\n  prefetch: [1, 2]\n")
+    done = tune(tmp_path, "SearchesSoundTiles", "--space", "mine.yaml", "--budget", "2", *dry)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--space: got the axes tile, prefetch, but " in done.stderr
+    assert "gemm plain also needs unroll. Add them" in done.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_space_file_gives_knobs_to_a_kernel_without_a_space_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("axes:\n  anything: [4, 8]\n")
+    done = tune(tmp_path, "Honest", "--space", "mine.yaml", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "2 of 2 combinations are valid" in done.stdout
+
+
 def test_a_recording_of_a_kernel_alike_seeds_the_search(tmp_path: Path) -> None:
     configs = [(t, u) for t in (4, 8, 16, 32) for u in (1, 2, 4, 8) if 2 * u <= t]
     lines = [f"{t},{u},{1 + abs(t - 32) + abs(u - 4)}" for t, u in configs]

@@ -475,6 +475,16 @@ def test_the_latest_run_may_be_asked_for_by_what_it_holds(store):
     assert store.latest_run("tune") is None
 
 
+def test_a_run_in_which_everything_failed_is_not_the_latest_that_timed_something(store):
+    assert store.latest_timed_run("race") is None
+    good, bad = begin(store), begin(store)
+    store.record(good, COMPLETE)
+    store.record(bad, replace(COMPLETE, state=TrialState.FAILED, measurement=Measurement()))
+    store.record(bad, replace(COMPLETE, purpose="tune"))
+    assert store.latest_timed_run("race").number == good
+    assert store.latest_timed_run("tune").number == bad
+
+
 def test_what_is_not_finite_comes_back_as_nan(store):
     run = begin(store)
     nothing = replace(COMPARISON, estimate=math.nan, low=-math.inf, high=math.inf, pairs=0)

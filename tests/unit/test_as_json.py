@@ -4,9 +4,10 @@ GEMMBENCH_UPDATE_GOLDEN=1 pytest writes it anew: look at the difference before i
 """
 
 import json
+from dataclasses import replace
 from math import inf, nan
 
-from example_trials import CONV1, MACHINE, blas, example_trials, trial
+from example_trials import CONV1, MACHINE, blas, example_trials, numba, trial
 from test_report_table import check_golden
 
 from gemmbench.trial import RaceProtocol, TrialState
@@ -21,7 +22,7 @@ TRIAL_KEYS = [
     "suite", "layer", "problem", "backend", "library", "algorithm", "weights", "config", "state",
     "reason", "max_error", "error_bound", "relative_error", "rms_error", "error_limit",
     "seconds", "gflops", "fraction_of_peak", "roofline", "stages",
-    "workspace_bytes", "call_bytes", "cold_ratio", "threads", "tuned",
+    "workspace_bytes", "call_bytes", "cold_ratio", "threads", "tuned", "speed", "result",
 ]  # fmt: skip
 
 
@@ -55,6 +56,25 @@ def test_a_wrong_result_has_no_seconds():
     wrong = trial("conv1", CONV1, blas("im2col"), 0.01, state=TrialState.WRONG)
     data = example_json([wrong])["trials"][0]
     assert data["seconds"] is data["gflops"] is data["fraction_of_peak"] is None
+
+
+def test_a_trial_tells_its_speed_and_how_it_ended_as_the_table_does():
+    given = [
+        trial("conv1", CONV1, blas("im2col"), 0.02),
+        trial("conv1", CONV1, numba("im2col"), 0.025),
+        trial("conv1", CONV1, numba("im2col", tuned=True), 0.01),
+        trial("conv1", CONV1, numba("im2col", weights="prepared"), 0.005),
+        trial("conv1", CONV1, blas("gemm"), 0.01, state=TrialState.WRONG),
+        trial("conv1", CONV1, blas("other"), 0.001, error_limit=1e-6, relative_error=1e-3),
+        replace(trial("conv1", CONV1, blas("im2col"), 0.03), suite="vgg16"),
+        replace(trial("conv1", CONV1, numba("im2col"), 0.015), suite="vgg16"),
+    ]
+    found = example_json(given)["trials"]
+    speeds = [None if d["speed"] is None else round(d["speed"], 2) for d in found]
+    assert speeds == [0.5, 0.4, 1.0, 1.0, None, 10.0, 0.5, 1.0]
+    assert [data["result"] for data in found] == [
+        "", "", "winner", "", "WRONG", "inexact", "", "winner",
+    ]  # fmt: skip
 
 
 def test_each_layer_has_its_verdict_and_who_raced_alone_has_not_won():

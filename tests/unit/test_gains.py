@@ -81,8 +81,17 @@ def test_a_rival_that_left_early_is_no_measured_lead() -> None:
     few = Measurement(DEFAULT.measurement.samples[:2])
     slow = replace(DEFAULT, measurement=few)
     (sentence,) = gain_sentences([slow, trial(0.2, {"mr": 8}, tuned=True)], ())
-    assert "left the race early" in sentence
+    assert sentence.startswith("l: numba gemm: the default mr=4 left the race early, about ")
+    assert sentence.endswith(" % slower than mr=8.")
     assert "inf" not in sentence
+
+
+def test_where_the_find_left_early_the_default_is_said_to_stay() -> None:
+    found = trial(2.0, {"mr": 8}, tuned=True)
+    found = replace(found, measurement=Measurement(found.measurement.samples[:2]))
+    (sentence,) = gain_sentences([DEFAULT, found], ())
+    assert sentence.startswith("l: numba gemm: mr=8 left the race early, about ")
+    assert sentence.endswith(" % slower than the default mr=4, which stays.")
 
 
 def test_one_process_is_not_said_to_be_more() -> None:

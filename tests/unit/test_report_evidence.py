@@ -7,7 +7,7 @@ import pytest
 from example_trials import CONV1, CONV2, FC6, MACHINE, blas, numba, trial
 
 from gemmbench.errors import GemmbenchError
-from gemmbench.trial import Trial
+from gemmbench.trial import Trial, TrialState
 from gemmbench_results.report.web.evidence import fuller, gather
 from gemmbench_results.store import Store, open_store
 from report_example import PROTOCOL, SOFTWARE, fill, full_trials, searched
@@ -39,6 +39,23 @@ def test_the_newest_of_the_runs_with_most_layers_is_reported(store: Store) -> No
     stored(store, [CONV1_RACE])
     assert gather(store).run.number == whole
     assert gather(store, number=1).run.number == 1
+
+
+def test_a_run_that_timed_nothing_hides_no_race(store: Store) -> None:
+    failed = [replace(one, state=TrialState.FAILED) for one in (CONV1_RACE, FC6_RACE)]
+    other = replace(failed[0], suite="vgg16")
+    broken = stored(store, failed)
+    assert gather(store).run.number == broken, "there is nothing else"
+    gaps = stored(store, [CONV1_RACE], command="gemmbench network alexnet")
+    assert gather(store).run.number == gaps
+    good = stored(store, [CONV1_RACE, *searched("conv1", CONV1)])
+    stored(store, [*failed, other])
+    half = stored(store, [CONV1_RACE, failed[1]])
+    found = gather(store)
+    assert (found.suite, found.run.number) == ("alexnet", half), "one layer was timed in each"
+    assert fuller(store, found) == []
+    stored(store, [*failed, *(replace(t, state=TrialState.FAILED) for t in searched("x", CONV1))])
+    assert gather(store).searches.run == good
 
 
 def test_a_sweep_is_reported_only_where_there_is_nothing_else(store: Store) -> None:

@@ -39,7 +39,8 @@ FORMATS = {
     "--run",
     "number",
     type=click.IntRange(min=1),
-    help="Run to export. [default: the latest with a race, or a search]",
+    help="Run to export. [default: the latest race, or search, that timed something; of junit the "
+    "latest race]",
 )
 @click.option("--suite", metavar="NAME", help="Only this suite, where there are several.")
 @click.option("--layer", metavar="NAME", help="Only this layer, where there are several.")
@@ -81,11 +82,11 @@ def export(
         if format_.startswith("otava"):
             text = otava_text(store, format_, number, asked)
         else:
-            purpose = "tune" if format_ == "kernel-tuner" else "race"
-            run = store.run(number) if number is not None else newest(store, purpose)
+            run = store.run(number) if number is not None else newest(store, format_)
             if run is None:
                 raise GemmbenchError(f"{store.name}: holds no run yet. Run 'gemmbench run SUITE'.")
-            text = run_text(run, store.trials(run.number), format_, asked)
+            better = store.latest_timed_run("race")
+            text = run_text(run, store.trials(run.number), format_, asked, better)
     check_overwritten(output, text)
     with click.open_file(output, "w", encoding="utf-8") as file:
         file.write(text)
@@ -111,16 +112,26 @@ def _beginning(text: str) -> str:
     return found.group() if found else ""
 
 
-def newest(store: "Store", purpose: str) -> "Run | None":
-    """The latest run that has something to export; else the latest, to say what it lacks."""
-    return store.latest_run(purpose) or store.latest_run()
+def newest(store: "Store", format_: str) -> "Run | None":
+    """The latest run that has something to export; else the latest, to say what it lacks.
+
+    JUnit tells which answers were right, so it tells of a race in which everything failed.
+    """
+    purpose = "tune" if format_ == "kernel-tuner" else "race"
+    timed = None if format_ == "junit" else store.latest_timed_run(purpose)
+    return timed or store.latest_run(purpose) or store.latest_run()
 
 
 Asked = tuple[str | None, str | None, str | None]  # suite, layer, contender; None: any
 
 
-def run_text(run: "Run", trials: "list[Trial]", format_: str, asked: Asked) -> str:
-    """The chosen trials of one run in a format. Raises GemmbenchError if there are none."""
+def run_text(
+    run: "Run", trials: "list[Trial]", format_: str, asked: Asked, better: "Run | None"
+) -> str:
+    """The chosen trials of one run in a format. Raises GemmbenchError if there are none.
+
+    `better`: a run to name instead of one that timed nothing.
+    """
     from gemmbench_results.export import trackers
     from gemmbench_results.export.entries import entries
     from gemmbench_results.export.junit import junit
@@ -134,7 +145,7 @@ def run_text(run: "Run", trials: "list[Trial]", format_: str, asked: Asked) -> s
         return junit(chosen)
     found = entries(chosen)
     if not found:
-        raise GemmbenchError(f"run {run.number}: none of its contenders was timed.")
+        raise GemmbenchError(_untimed(run.number, better))
     formats: dict[str, Callable[[], Any]] = {
         "google-benchmark": lambda: trackers.google_benchmark(run, found),
         "bmf": lambda: trackers.bmf(found),
@@ -193,6 +204,16 @@ def _nothing(run: int, trials: "list[Trial]", asked: Asked) -> str:
         if given is not None and given not in there:
             return f"run {run}: {option}: it has no {given!r}.{did_you_mean(given, there)}"
     return f"run {run}: holds no race that fits. Name a run with --run."
+
+
+def _untimed(run: int, better: "Run | None") -> str:
+    """What to say where contenders fit and none of them was timed."""
+    said = f"run {run}: none of the contenders asked for was timed."
+    if better is None:
+        return f"{said} Run 'gemmbench run SUITE'."
+    if better.number == run:
+        return f"{said} Ask for others, or name a run with --run."
+    return f"{said} Run {better.number} has some that were: --run {better.number}."
 
 
 def _choice(run: int, searches: list[tuple[str, str, str]]) -> str:

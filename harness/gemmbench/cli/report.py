@@ -22,7 +22,7 @@ FILE = "report.html"
     "number",
     type=click.IntRange(min=1),
     help="Run to report. [default: the newest of those that raced the most layers; what 'network' "
-    "raced, and sweeps, where there is nothing else]",
+    "raced, sweeps, and runs that timed nothing, where there is nothing else]",
 )
 @click.option(
     "--html",

@@ -12,6 +12,7 @@ from gemmbench.cli.given import Asked
 from gemmbench.errors import GemmbenchError
 
 if TYPE_CHECKING:
+    from gemmbench.offers import Described
     from gemmbench.run_options import RunOptions
     from gemmbench.space import SearchSpace
     from gemmbench_results.report.render import TableFormat, TextFormat
@@ -47,12 +48,15 @@ def print_spaces(asked: Asked, options: "RunOptions", format_: "TableFormat") ->
 
     check_names(asked.suites)
     layers = [(suite, layer) for suite in asked.suites for layer in suite.layers]
-    check_run(layers, options, asked.protocol, asked.machine)
-    found = list(offered_spaces(asked, options))
+    described = check_run(layers, options, asked.protocol, asked.machine)
+    found = list(offered_spaces(asked, options, described))
     rows = [space_data(name, space) for name, space in found]
     print_formatted(
         format_,
-        lambda style: "".join(f"{name}: {space_text(space, style)}\n\n" for name, space in found),
+        lambda style: (
+            "\n\n".join(f"{name}: {space_text(space, style)}" for name, space in found)
+            or "Nothing to tune: no search space for any of these layers."
+        ),
         lambda: {"schema": 1, "spaces": rows},
         lambda: rows,
     )
@@ -70,30 +74,32 @@ def space_data(name: str, space: "SearchSpace") -> dict[str, object]:
     }
 
 
-def offered_spaces(asked: Asked, options: "RunOptions") -> "Iterator[tuple[str, SearchSpace]]":
+def offered_spaces(
+    asked: Asked, options: "RunOptions", described: "Described | None" = None
+) -> "Iterator[tuple[str, SearchSpace]]":
     """Each space that would be searched, with the layer's and the contender's names.
 
-    Says on stderr where a backend cannot be asked.
+    Says on stderr, as a search does in its table, why a backend takes no part that broke or was
+    asked for by name. `described` is what some have said already.
     """
-    from gemmbench.offers import NoOfferError, describe
+    from gemmbench.offers import NoOfferError, Offers
     from gemmbench.race import Limits
-    from gemmbench.space import space_from_data
+    from gemmbench.trial import TrialState
 
     limits = Limits(0, options.timeout, options.memory_bytes)
+    offers = Offers(options, asked.protocol, asked.machine, described or {})
     layers = [(suite.name, layer) for suite in asked.suites for layer in suite.layers]
     for (suite, layer), spec in product(layers, options.specs()):
         try:
-            reply = describe(spec, layer.problem, asked.protocol.threads, asked.machine, limits)
+            offered = offers.of(spec, layer.problem, limits).offers
         except NoOfferError as error:
-            click.echo(f"{suite} {layer.name}: {spec}: {error}", err=True)
+            if spec in options.backends or error.state is TrialState.FAILED:
+                click.echo(f"{suite} {layer.name}: {spec}: {error}", err=True)
             continue
-        for offer in reply["offers"]:
-            space = options.space or (offer["space"] and space_from_data(offer["space"]))
-            if space and options.wants(offer["algorithm"], offer["weights"]):
-                yield (
-                    f"{suite} {layer.name}: {spec} {offer['algorithm']} {offer['weights']}",
-                    space,
-                )
+        for offer in offered:
+            one = offer.contender
+            if offer.space is not None:
+                yield f"{suite} {layer.name}: {spec} {one.algorithm} {one.weights}", offer.space
 
 
 def space_text(space: "SearchSpace", style: "TextFormat" = "table") -> str:

@@ -49,7 +49,8 @@ READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "space_file",
     metavar="FILE",
     type=READABLE,
-    help="Search this space (YAML or JSON: axes, constraints, default) instead of the backend's.",
+    help="Search this space (YAML or JSON: axes, constraints, default) instead of the backend's, "
+    "all of whose axes it must have.",
 )
 @click.option(
     "--plot",

@@ -11,7 +11,14 @@ from gemmbench.roofline import roofline
 from gemmbench.stats import Summary, Verdict
 from gemmbench.trial import RaceProtocol, Trial
 from gemmbench_results.report.render import finite
-from gemmbench_results.report.standing import fraction_of_peak, gflops, summary_of
+from gemmbench_results.report.standing import (
+    Standing,
+    fraction_of_peak,
+    gflops,
+    standings,
+    summary_of,
+)
+from gemmbench_results.report.table import result_text
 from gemmbench_results.rows import protocol_to_data
 from gemmbench_results.runs import Run
 
@@ -31,7 +38,7 @@ def run_json(
         "run": dict(run),
         "machine": machine_to_data(machine),
         "protocol": protocol_to_data(protocol),
-        "trials": [trial_to_data(trial) for trial in trials if trial.purpose == "race"],
+        "trials": trials_data(trials),
         "verdicts": verdicts_data(trials),
     }
     found: dict[str, Any] = finite(data)
@@ -40,16 +47,44 @@ def run_json(
 
 def verdicts_data(trials: Sequence[Trial]) -> list[dict[str, Any]]:
     """Of each layer and kind of weights: a winner, a tie, or undecided, and between whom."""
+    return [
+        {"suite": suite, "layer": layer, **verdict_to_data(verdict, own)}
+        for (suite, layer), own in _races(trials).items()
+        for verdict in rank(own)
+        if verdict.kind != "none"
+    ]
+
+
+def trials_data(trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """Each race trial as recorded, with the speed and the result that the table would give it."""
+    told: dict[int, tuple[float | None, str]] = {}  # by identity: twins race in several suites
+    for (_, layer), own in _races(trials).items():
+        found = standings(own, {layer: rank(own)})[layer]
+        pace = {
+            one.trial.contender.weights: one.speed * one.summary.median
+            for one in found
+            if one.summary and one.speed is not None
+        }
+        stood = {id(one.trial): one for one in found}
+        for trial in own:  # of a contender's configs only the fastest stands, the others trail it
+            summary, weights = summary_of(trial), trial.contender.weights
+            speed = pace[weights] / summary.median if summary else None
+            one = stood.get(id(trial), Standing(trial, summary, speed, ""))
+            told[id(trial)] = (speed, result_text(one))
+    return [
+        {**trial_to_data(trial), "speed": told[id(trial)][0], "result": told[id(trial)][1]}
+        for trial in trials
+        if trial.purpose == "race"
+    ]
+
+
+def _races(trials: Sequence[Trial]) -> dict[tuple[str, str], list[Trial]]:
+    """The race trials of each suite's layers, in the order they first appear."""
     layers: dict[tuple[str, str], list[Trial]] = {}
     for trial in trials:
         if trial.purpose == "race":
             layers.setdefault((trial.suite, trial.layer), []).append(trial)
-    return [
-        {"suite": suite, "layer": layer, **verdict_to_data(verdict, own)}
-        for (suite, layer), own in layers.items()
-        for verdict in rank(own)
-        if verdict.kind != "none"
-    ]
+    return layers
 
 
 def verdict_to_data(verdict: Verdict, trials: Sequence[Trial]) -> dict[str, Any]:

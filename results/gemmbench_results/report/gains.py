@@ -46,10 +46,11 @@ def _sentence(group: Sequence[Trial]) -> str:
 def _against(best: Trial, rival: Trial) -> str:
     verdict = judge([best.measurement, rival.measurement])
     pair = f"{_name(best)} and {_name(rival)}"
+    slower = f"slower than {_name(best)}{'' if best.contender.tuned else ', which stays'}"
     if verdict.margin is None or verdict.low is None or verdict.high is None:
-        return f"{_name(rival)} left the race early, slower than {_name(best)}."
+        return f"{_name(rival)} left the race early, {slower}."
     if not (isfinite(verdict.low) and isfinite(verdict.high)):
-        return f"{_name(rival)} left the race early, about {percent(verdict.margin)} slower."
+        return f"{_name(rival)} left the race early, about {percent(verdict.margin)} {slower}."
     effect = f"{percent(verdict.margin)} ± {percent((verdict.high - verdict.low) / 2)}"
     if verdict.kind == "winner":
         return f"{_name(best)} beats {_name(rival)} by {effect} ({_scope(best, rival)})."

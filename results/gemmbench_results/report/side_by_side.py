@@ -11,7 +11,13 @@ from gemmbench.trial import Trial, TrialState
 from gemmbench_results.report.as_json import trial_to_data, verdict_to_data
 from gemmbench_results.report.render import LEFT, RIGHT, TextFormat, notes_text, table_text
 from gemmbench_results.report.standing import Standing, layers_of, standings
-from gemmbench_results.report.table import accuracy_text, footnotes, seconds_text, time_text
+from gemmbench_results.report.table import (
+    accuracy_text,
+    footnotes,
+    result_text,
+    seconds_text,
+    time_text,
+)
 
 STAGES_FIT = 0.10  # share of the total by which the stages' sum may be off
 STAGES = ("im2col", "filter transform", "input transform", "multiply", "output transform")
@@ -132,7 +138,7 @@ def _row_data(standing: Standing) -> dict[str, Any]:
     return {
         **trial_to_data(trial),
         "speed": standing.speed,
-        "result": standing.mark,
+        "result": result_text(standing),
         "stage_sum_over_total": share,
         "stages_fit": None if share is None else abs(share - 1) <= STAGES_FIT,
         "workspace_over_input": None if own is None else own / input_bytes(problem),  # type: ignore[arg-type]
@@ -157,7 +163,7 @@ def _rows(layer: Sequence[Standing], names: Sequence[str]) -> Iterator[dict[str,
             "workspace": _workspace_text(trial) if summary else "",
             "peak": _peak_text(trial) if summary else "",
             "max/rms error": accuracy_text(trial),
-            "result": standing.mark or ("" if summary else str(trial.state)),
+            "result": result_text(standing),
         }
 
 

@@ -121,7 +121,7 @@ def _rows(layer: Sequence[Standing]) -> Iterator[dict[str, str]]:
             "speed": "" if standing.speed is None else f"{standing.speed:.2f}",
             "error/bound": _error(trial),
             "max/rms error": accuracy_text(trial) if trial.error_limit is not None else "",
-            "result": standing.mark or _result(standing),
+            "result": result_text(standing),
         }
 
 
@@ -182,8 +182,10 @@ def accuracy_text(trial: Trial) -> str:
     return f"{trial.relative_error:.1e}/{trial.rms_error:.1e}"
 
 
-def _result(standing: Standing) -> str:
-    """What became of a contender that is no leader."""
+def result_text(standing: Standing) -> str:
+    """Winner, tie or undecided of a leader; of others what went wrong, '' where nothing did."""
+    if standing.mark:
+        return standing.mark
     if not standing.summary:
         return str(standing.trial.state)
     return "" if may_win(standing.trial) else TOO_INEXACT

@@ -7,11 +7,11 @@ taken from runs that are comparable with it: the same machine, software and prot
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 
 from gemmbench.errors import GemmbenchError, did_you_mean
 from gemmbench.problem import Problem
-from gemmbench.trial import Trial
+from gemmbench.trial import Trial, TrialState
 from gemmbench_results import schema
 from gemmbench_results.fingerprint import fingerprint
 from gemmbench_results.history import Group, read_history
@@ -51,8 +51,9 @@ def gather(store: Store, suite: str | None = None, number: int | None = None) ->
     """The evidence on `suite` in run `number`.
 
     Without a number, the newest of the runs that raced the most layers of the suite; what `network`
-    raced to fill gaps, and sweeps, only where there is nothing else. Without a suite, that of the
-    newest race. Raises GemmbenchError where there is no such race.
+    raced to fill gaps, sweeps, and runs that timed nothing, only where there is nothing else.
+    Without a suite, that of the newest race. A layer on which nobody was timed counts as not raced.
+    Raises GemmbenchError where there is no such race.
     """
     name, chosen = _chosen(_raced(store, suite, number), store, suite, number)
     run = store.run(chosen)
@@ -66,7 +67,7 @@ def gather(store: Store, suite: str | None = None, number: int | None = None) ->
         run=run,
         trials=same[0].trials,
         stages=_first(same, "race", lambda trial: bool(trial.stages)),
-        searches=_first(same, "tune", lambda _: True),
+        searches=_searches(same),
         races=_races(sources),
         history=_history(store, name),
     )
@@ -77,12 +78,13 @@ def fuller(store: Store, evidence: Evidence) -> list[tuple[int, int]]:
 
     The newest first; no sweeps, whose layers are points of a grid.
     """
-    own = len({trial.layer for trial in evidence.trials if trial.purpose == "race"})
+    own = len({t.layer for t in evidence.trials if t.purpose == "race" and _timed(t)})
     ranks = _raced(store, evidence.suite, None).values()
-    return sorted(((run, n) for kind, n, run in ranks if kind and n > own), reverse=True)
+    return sorted(((run, n) for kind, n, run in ranks if kind > 0 and n > own), reverse=True)
 
 
-Rank = tuple[int, int, int]  # 2 a race, 1 of a network's gaps, 0 a sweep; layers raced; run
+# 2 a race, 1 of a network's gaps, 0 a sweep, -1 nothing timed; layers on which some were; run
+Rank = tuple[int, int, int]
 Raced = dict[tuple[int, str], Rank]  # by run and suite
 
 
@@ -93,7 +95,9 @@ def _raced(store: Store, suite: str | None, number: int | None) -> Raced:
             own.run_id,
             own.suite,
             schema.run.c.command,
-            func.count(own.layer.distinct()).label("layers"),
+            func.count(case((own.state == str(TrialState.COMPLETE), own.layer)).distinct()).label(
+                "layers"
+            ),
         )
         .join_from(schema.trial, schema.run)
         .where(own.purpose == "race")
@@ -102,7 +106,7 @@ def _raced(store: Store, suite: str | None, number: int | None) -> Raced:
     )
     return {
         (row["run_id"], row["suite"]): (
-            _kind(row["command"]),
+            _kind(row["command"]) if row["layers"] else -1,
             row["layers"],
             row["run_id"],
         )
@@ -123,7 +127,7 @@ def _chosen(raced: Raced, store: Store, suite: str | None, number: int | None) -
     """The suite and the run. Raises GemmbenchError where nothing, or too much, fits."""
     if not raced:
         raise GemmbenchError(f"{store.name}: {_nothing(store, suite, number)}")
-    newest = max(run for run, _ in raced)
+    _, newest = max((kind >= 0, run) for kind, _, run in raced.values())
     names = [name for run, name in raced if run == newest] if suite is None else [suite]
     if len(names) > 1:
         raise GemmbenchError(
@@ -152,6 +156,16 @@ def _comparable(store: Store, run: Run) -> list[int]:
         if one.number != run.number and fingerprint(one.machine, one.software, one.protocol) == key
     ]
     return same[: -MOST_RUNS - 1 : -1]
+
+
+def _timed(trial: Trial) -> bool:
+    return trial.state is TrialState.COMPLETE
+
+
+def _searches(sources: Sequence[Source]) -> Source:
+    """The first search that timed something; else the first, to tell how it failed."""
+    timed = _first(sources, "tune", _timed)
+    return timed if timed.trials else _first(sources, "tune", lambda _: True)
 
 
 def _first(sources: Sequence[Source], purpose: str, has: Callable[[Trial], bool]) -> Source:
