@@ -118,7 +118,7 @@ def test_json_has_the_shape_that_other_programs_rely_on(tmp_path: Path) -> None:
         "suite", "layer", "problem", "backend", "library", "algorithm", "weights", "config",
         "state", "reason", "max_error", "error_bound", "relative_error", "rms_error",
         "error_limit", "seconds", "gflops", "fraction_of_peak", "roofline", "stages",
-        "workspace_bytes", "call_bytes", "cold_ratio", "threads", "tuned",
+        "workspace_bytes", "call_bytes", "cold_ratio", "threads", "tuned", "speed", "result",
     }  # fmt: skip
     assert set(trial["seconds"]) == {"median", "low", "high", "min", "samples", "processes"}
     assert trial["max_error"] <= trial["error_bound"]
