@@ -19,6 +19,8 @@ from gemmbench_backends.numba_cpu.emit import Function, Values, Vector
 GROUPS = (4, 2, 1)  # rows at a time
 CHAINS = 8  # an FMA takes four cycles, and two begin in each
 
+Body = Callable[[Values], Values]  # of a loop
+
 
 def column_name(vector: Vector) -> str:
     """The symbol of the kernel."""
@@ -43,7 +45,7 @@ def column_ir(vector: Vector) -> str:
     return f.text()
 
 
-def _group(f: Function, rows: int) -> Callable[[Values], Values]:
+def _group(f: Function, rows: int) -> Body:
     """The body of the loop over groups of `rows` rows."""
     vector, turns = f.vector, CHAINS // rows
 
@@ -52,37 +54,36 @@ def _group(f: Function, rows: int) -> Callable[[Values], Values]:
         for _ in range(rows):
             sources.append(f.at(sources[-1], "%lda"))
             targets.append(f.at(targets[-1], "%ldc"))
-
-        def steps(count: int, mask: str | None = None) -> Callable[[Values], Values]:
-            def step(state: Values) -> Values:
-                state = dict(state)
-                for turn in range(count):
-                    b = f.load(f.at("%b", state["at"][1]), mask)
-                    for i in range(rows):
-                        a = f.load(f.at(sources[i], state["at"][1]), mask)
-                        kind, total = state[f"s{i}.{turn}"]
-                        state[f"s{i}.{turn}"] = (kind, f.fma(a, b, total))
-                    further = f.new(f"add i64 {state['at'][1]}, {vector.nbytes}")
-                    state["at"] = ("i64", further)
-                return state
-
-            return step
-
+        own, chunk = sources[:rows], turns * vector.lanes
         zero = (vector.type, "zeroinitializer")
         state = {f"s{i}.{turn}": zero for i in range(rows) for turn in range(turns)}
         state["at"] = ("i64", "0")
-        chunk = turns * vector.lanes
-        state = f.loop(f.new(f"udiv i64 %k, {chunk}"), state, steps(turns))
+        state = f.loop(f.new(f"udiv i64 %k, {chunk}"), state, _steps(f, own, turns))
         left = f.new(f"urem i64 %k, {chunk}")
-        state = f.loop(f.new(f"udiv i64 {left}, {vector.lanes}"), state, steps(1))
-        lanes = f.new(f"urem i64 %k, {vector.lanes}")
-        once = f.new(f"zext i1 {f.new(f'icmp ne i64 {lanes}, 0')} to i64")
-        state = f.loop(once, state, steps(1, f.first_lanes(lanes)))
+        state = f.loop(f.new(f"udiv i64 {left}, {vector.lanes}"), state, _steps(f, own, 1))
+        state = f.rest("%k", state, lambda mask: _steps(f, own, 1, mask))
         for i in range(rows):
             _update_c(f, [state[f"s{i}.{turn}"][1] for turn in range(turns)], targets[i])
         return {"a": ("ptr", sources[rows]), "c": ("ptr", targets[rows])}
 
     return group
+
+
+def _steps(f: Function, sources: list[str], count: int, mask: str | None = None) -> Body:
+    """`count` registers along k of each of the rows at `sources`, each for a sum of its own."""
+
+    def steps(state: Values) -> Values:
+        state = dict(state)
+        for turn in range(count):
+            b = f.load(f.at("%b", state["at"][1]), mask)
+            for i, source in enumerate(sources):
+                a = f.load(f.at(source, state["at"][1]), mask)
+                kind, total = state[f"s{i}.{turn}"]
+                state[f"s{i}.{turn}"] = (kind, f.fma(a, b, total))
+            state["at"] = ("i64", f.new(f"add i64 {state['at'][1]}, {f.vector.nbytes}"))
+        return state
+
+    return steps
 
 
 def _update_c(f: Function, sums: list[str], c: str) -> None:
@@ -91,10 +92,7 @@ def _update_c(f: Function, sums: list[str], c: str) -> None:
     total = sums[0]
     for other in sums[1:]:
         total = f.new(f"fadd {kind} {total}, {other}")
-    dot = f.new(
-        f"call reassoc {scalar} @llvm.vector.reduce.fadd.{f.vector.suffix}"
-        f"({scalar} 0.0, {kind} {total})"
-    )
+    dot = f.sum_of_lanes(total)
     alpha, beta = f.load_scalar("%scale"), f.load_scalar(f.at("%scale", f.vector.itemsize))
     overwrite = f.new(f"fcmp oeq {scalar} {beta}, 0.0")
     # Where beta is 0, a 0 of the scales is read in C's place.

@@ -59,11 +59,7 @@ def dotkernel_ir(kernel: DotKernel) -> str:
         left = f.new(f"urem i64 %k, {chunk}")
         singles = f.new(f"udiv i64 {left}, {kernel.vector.lanes}")
         state = f.loop(singles, state, steps(1, None, 0).emit)
-    lanes = f.new(f"urem i64 %k, {kernel.vector.lanes}")
-    some = f.new(f"icmp ne i64 {lanes}, 0")
-    once = f.new(f"zext i1 {some} to i64")
-    mask = f.first_lanes(lanes)
-    state = f.loop(once, state, steps(1, mask, 0).emit)
+    state = f.rest("%k", state, lambda mask: steps(1, mask, 0).emit)
     _update_c(f, kernel, state)
     return f.text()
 
@@ -109,14 +105,7 @@ def _update_c(f: Function, kernel: DotKernel, state: Values) -> None:
     scalar, size = kernel.vector.scalar, kernel.vector.itemsize
     alpha = f.load_scalar("%scale")
     beta = f.load_scalar(f.at("%scale", size))
-    sums = {
-        key: f.new(
-            f"call reassoc {scalar} @llvm.vector.reduce.fadd.{kernel.vector.suffix}"
-            f"({scalar} 0.0, {kind} {total})"
-        )
-        for key, (kind, total) in state.items()
-        if key.startswith("s")
-    }
+    sums = {key: f.sum_of_lanes(total) for key, (_, total) in state.items() if key.startswith("s")}
 
     def block(update: bool) -> None:
         for i, row in enumerate(_rows(f, "%c", "%row_step", kernel.rows)):

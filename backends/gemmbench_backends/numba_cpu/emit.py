@@ -215,6 +215,14 @@ class Function:
         """`pointer`, but LLVM can no longer tell how it was computed, nor compute it otherwise."""
         return self.new(f'call ptr asm "", "=r,0"(ptr {pointer})')
 
+    def sum_of_lanes(self, value: str) -> str:
+        """The sum over the lanes of a vector, in any order."""
+        v = self.vector
+        return self.new(
+            f"call reassoc {v.scalar} @llvm.vector.reduce.fadd.{v.suffix}"
+            f"({v.scalar} 0.0, {v.type} {value})"
+        )
+
     def first_lanes(self, count: str) -> str:
         """The mask of the first `count` (i64) lanes."""
         v = self.vector
@@ -248,6 +256,14 @@ class Function:
         for key, (kind, name) in out.items():
             self._phi(name, kind, start[key][1], before, after[key][1], bottom)
         return out
+
+    def rest(
+        self, count: str, start: Values, body: Callable[[str], Callable[[Values], Values]]
+    ) -> Values:
+        """What is carried out of `body(mask)` for what `count` (i64) leaves of whole vectors."""
+        lanes = self.new(f"urem i64 {count}, {self.vector.lanes}")
+        once = self.new(f"zext i1 {self.new(f'icmp ne i64 {lanes}, 0')} to i64")
+        return self.loop(once, start, body(self.first_lanes(lanes)))
 
     def either(self, condition: str, yes: Callable[[], None], no: Callable[[], None]) -> None:
         """Execute `yes` or `no`; neither hands a value on."""

@@ -31,7 +31,8 @@ _BLOCKS = (
 # A thread's scratch is of one tile of C, and then of the lone column's block of B.
 _THREADS = ("grid_items", "grid_rows", "grid_columns", "buffer_a", "buffer_a_step", "buffer_b",
             "buffer_b_step", "scratch", "scratch_step", "lone_at")  # fmt: skip
-_MOVES = (
+# Kernels that every register block shares, and the tables that gathering reads.
+_SHARED = (
     "transpose", "transpose_spills", "gather", "gather_spills", "pad", "edge", "pack_edge",
     "column", "offsets", "pieces", "first_pieces",
 )  # fmt: skip
@@ -42,7 +43,7 @@ _IMAGE = (
 )  # fmt: skip
 _FLIP = ("flip_from", "flip_ld_from", "flip_to", "flip_ld_to", "flip_rows", "flip_columns")
 
-_FIELDS = (*_SHAPE, *_OPERANDS, *_ITEMS, *_TILES, *_BLOCKS, *_THREADS, *_MOVES, *_IMAGE, *_FLIP)
+_FIELDS = (*_SHAPE, *_OPERANDS, *_ITEMS, *_TILES, *_BLOCKS, *_THREADS, *_SHARED, *_IMAGE, *_FLIP)
 
 # Addresses of micro-kernels: [stores the panel][low tile][narrow].
 PLAN = np.dtype([(name, np.int64) for name in _FIELDS] + [("kernels", np.int64, (2, 2, 2))])

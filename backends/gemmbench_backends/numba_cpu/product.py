@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -153,6 +154,7 @@ def first_tiles(tiles: int, threads: int) -> set[int]:
     return {tiles * thread // threads for thread in range(threads)}
 
 
+@cache
 def shared_kernels(vector: Vector) -> dict[str, int]:
     """Addresses of the kernels that every block shares, by their field of the plan."""
     found = {

@@ -49,9 +49,7 @@ def rowkernel_ir(kernel: RowKernel) -> str:
     def whole_row(update: bool) -> None:
         step = Step(f, splats, strides, f.splat(beta) if update else None)
         state = f.loop(f.new(f"udiv i64 %n, {vector.lanes}"), _pointers(f, kernel), step.emit)
-        lanes = f.new(f"urem i64 %n, {vector.lanes}")
-        once = f.new(f"zext i1 {f.new(f'icmp ne i64 {lanes}, 0')} to i64")
-        f.loop(once, state, replace(step, mask=f.first_lanes(lanes)).emit)
+        f.rest("%n", state, lambda mask: replace(step, mask=mask).emit)
 
     overwrite = f.new(f"fcmp oeq {vector.scalar} {beta}, 0.0")
     f.either(overwrite, lambda: whole_row(False), lambda: whole_row(True))

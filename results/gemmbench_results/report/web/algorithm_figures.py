@@ -129,57 +129,62 @@ def stages_figure(contenders: Sequence[Staged], names: Sequence[str]) -> Figure:
 
     `names` are the stages of all figures of the chart, so that a stage looks alike in each.
     """
-    rows = [place(one.contender) for one in contenders]
-    legends = dict(zip(names, legend_labels(names), strict=True))
-    used = [
-        name for name in names if any(name == stage for c in contenders for stage, _ in c.stages)
+    used = {stage for one in contenders for stage, _ in one.stages}
+    legends = legend_labels(names)
+    data = [
+        _stage_bars(contenders, name, legends[number], number)
+        for number, name in enumerate(names)
+        if name in used
     ]
-    data: list[dict[str, Any]] = [
-        {
-            "type": "bar",
-            "orientation": "h",
-            "name": legends[name],
-            "y": rows,
-            "x": [1e3 * dict(one.stages).get(name, 0.0) for one in contenders],
-            "hovertext": [
-                hover(one.contender, f"{name}: {seconds_text(dict(one.stages)[name])}")
-                if dict(one.stages).get(name)
-                else ""
-                for one in contenders
-            ],
-            "hoverinfo": "text",
-            "marker": fill(names.index(name)),
-        }
-        for name in used
-    ]
-    data.append(
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "name": "whole call",
-            "y": rows,
-            "x": [1e3 * one.seconds for one in contenders],
-            "hovertext": [
-                hover(one.contender, f"whole call: {seconds_text(one.seconds)}")
-                for one in contenders
-            ],
-            "hoverinfo": "text",
-            "marker": {
-                "symbol": "diamond-open",
-                "size": 11,
-                "color": "var(--ink)",
-                "line": {"width": 2, "color": "var(--ink)"},
-            },
-        }
-    )
     return {
-        "data": data,
+        "data": [*data, _whole_calls(contenders)],
         "layout": {
             **layout(rows_height([one.contender for one in contenders]) + 20),
             "barmode": "stack",
             "bargap": 0.25,
             "xaxis": from_zero("milliseconds a call"),
             "yaxis": downwards([one.contender for one in contenders]),
+        },
+    }
+
+
+def _stage_bars(
+    contenders: Sequence[Staged], stage: str, legend: str, number: int
+) -> dict[str, Any]:
+    """The segments of one stage, nothing where a contender does not have it."""
+    seconds = [dict(one.stages).get(stage, 0.0) for one in contenders]
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "name": legend,
+        "y": [place(one.contender) for one in contenders],
+        "x": [1e3 * own for own in seconds],
+        "hovertext": [
+            hover(one.contender, f"{stage}: {seconds_text(own)}") if own else ""
+            for one, own in zip(contenders, seconds, strict=True)
+        ],
+        "hoverinfo": "text",
+        "marker": fill(number),
+    }
+
+
+def _whole_calls(contenders: Sequence[Staged]) -> dict[str, Any]:
+    """A diamond a contender."""
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "whole call",
+        "y": [place(one.contender) for one in contenders],
+        "x": [1e3 * one.seconds for one in contenders],
+        "hovertext": [
+            hover(one.contender, f"whole call: {seconds_text(one.seconds)}") for one in contenders
+        ],
+        "hoverinfo": "text",
+        "marker": {
+            "symbol": "diamond-open",
+            "size": 11,
+            "color": "var(--ink)",
+            "line": {"width": 2, "color": "var(--ink)"},
         },
     }
 
